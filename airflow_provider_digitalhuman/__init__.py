@@ -1,0 +1,3 @@
+"""Apache Airflow provider for the DigitalHuman lip-sync video API."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,96 @@
+"""What can go wrong, one class per meaning. The one place that says which of them end Airflow's retries.
+
+No Airflow in here: the classes serve the pure ``api`` package and the hook too. Operators and sensors
+turn them into what Airflow understands with :func:`airflow_provider_digitalhuman.compat.airflow_retries`.
+"""
+
+from typing import ClassVar
+
+
+class DigitalHumanError(Exception):
+    """Base of every error that this provider raises by itself."""
+
+    ends_retries: ClassVar[bool] = False
+    """True where another try by Airflow could not help, or could cost money."""
+
+
+class InvalidRequestError(DigitalHumanError, ValueError):
+    """A parameter of the video was refused here, before anything was sent (contract F1)."""
+
+    ends_retries = True
+
+
+class InvalidConnectionError(DigitalHumanError, ValueError):
+    """A field of the Airflow connection cannot be used; nothing was sent."""
+
+    ends_retries = True
+
+
+class ServiceUnreachableError(DigitalHumanError):
+    """No byte of the request left this machine: nothing was accepted (contract F2)."""
+
+
+class RateLimitError(DigitalHumanError):
+    """The API asked to slow down; nothing was accepted (contract F9).
+
+    :param retry_after: seconds that the server asked to wait, None if it did not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AuthenticationError(DigitalHumanError):
+    """The API refused the key (contract F7, F14)."""
+
+    ends_retries = True
+
+
+class InsufficientBalanceError(DigitalHumanError):
+    """The account cannot pay for the video; nothing was accepted (contract F8)."""
+
+    ends_retries = True
+
+
+class RequestRefusedError(DigitalHumanError):
+    """The API answered that it does not accept this request (contract F6, F10)."""
+
+    ends_retries = True
+
+
+class SubmissionUnknownError(DigitalHumanError):
+    """The request left, and nothing proves whether a video was accepted and charged (contract F3-F5, F12)."""
+
+    ends_retries = True
+
+
+class QueryError(DigitalHumanError):
+    """One query brought no usable answer; the video itself is not affected (contract F13).
+
+    :param retry_after: seconds that the server asked to wait, None if it did not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class VideoTaskNotFoundError(DigitalHumanError):
+    """The API does not know the task ID (contract F15)."""
+
+    ends_retries = True
+
+
+class VideoFailedError(DigitalHumanError):
+    """The vendor ended the task without a video: failed, cancelled or expired (contract F16)."""
+
+    ends_retries = True
+
+
+class WaitTimeoutError(DigitalHumanError):
+    """The video was not there by the deadline; it lives on, and another try goes on waiting (contract F19)."""
+
+
+class DownloadError(DigitalHumanError):
+    """The finished video could not be fetched, verified or stored (contract F20-F22)."""
