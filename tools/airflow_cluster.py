@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 import requests
@@ -73,16 +73,34 @@ def exit_on_signals() -> None:
         signal.signal(one, leave)
 
 
-def session_processes(leader: int) -> list[psutil.Process]:
-    """Every living process of the session that the process ``leader`` opened."""
-    found = []
-    for pid in psutil.pids():
-        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
-            if os.getsid(pid) == leader:
-                process = psutil.Process(pid)
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-    return found
+class Leader(NamedTuple):
+    """The first process of a session that this module opened."""
+
+    name: str
+    pid: int
+    created: float  # a number that was given to another process later is told apart by this
+
+    @classmethod
+    def of(cls, name: str, pid: int) -> Leader:
+        """Describe a child that has just been started."""
+        return cls(name, pid, psutil.Process(pid).create_time())
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process of the session; the leader itself need not live any more."""
+        # While orphans live in the session, the system does not give the leader's number to a new process.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if abs(psutil.Process(self.pid).create_time() - self.created) > 1.0:
+                return []
+        return [process for pid in psutil.pids() if (process := self._member(pid))]
+
+    def _member(self, pid: int) -> psutil.Process | None:
+        try:
+            if os.getsid(pid) != self.pid:
+                return None
+            process = psutil.Process(pid)
+            return None if process.status() == psutil.STATUS_ZOMBIE else process
+        except (ProcessLookupError, PermissionError, psutil.Error):
+            return None
 
 
 def stop_home(home: Path) -> bool:
@@ -90,35 +108,32 @@ def stop_home(home: Path) -> bool:
     state_file = home / _STATE_FILE
     if not state_file.exists():
         return False
-    leaders = json.loads(state_file.read_text())["leaders"]
-    ours = [leader for leader, created in leaders if not _is_somebody_else(leader, created)]
-    alive = any(session_processes(leader) for leader in ours)
-    _end_sessions(ours)
+    leaders = [Leader(*one) for one in json.loads(state_file.read_text())["leaders"]]
+    alive = any(leader.processes() for leader in leaders)
+    end_sessions(leaders)
     state_file.unlink(missing_ok=True)
     return alive
 
 
-def _is_somebody_else(pid: int, created: float) -> bool:
-    """Tell whether the number of a process of ours has meanwhile been given to another process."""
-    try:
-        return abs(psutil.Process(pid).create_time() - created) > 1.0
-    except psutil.NoSuchProcess:
-        return False  # while orphans live in its session, the system does not hand out the number again
-
-
-def _end_sessions(leaders: Sequence[int]) -> None:
+def end_sessions(leaders: Sequence[Leader]) -> None:
     """SIGTERM to the leaders, which end their children in good order; SIGKILL to whatever is left."""
     for leader in leaders:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(leader, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_GRACE_SECONDS
-    while any(session_processes(leader) for leader in leaders):
-        if time.monotonic() > deadline:
-            for leader in leaders:
-                for process in session_processes(leader):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.kill()
+        for process in leader.processes():
+            if process.pid == leader.pid:
+                _signal(process.pid, signal.SIGTERM)
+    grace = time.monotonic() + _STOP_GRACE_SECONDS
+    while alive := [process for leader in leaders for process in leader.processes()]:
+        if time.monotonic() > grace + 30:
+            raise ClusterError(f"these processes cannot be ended: {alive}")
+        if time.monotonic() > grace:
+            for process in alive:
+                _signal(process.pid, signal.SIGKILL)
         time.sleep(0.1)
+
+
+def _signal(pid: int, sig: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, sig)
 
 
 class AirflowCluster:
@@ -164,7 +179,7 @@ class AirflowCluster:
         self._keys = {"fernet": _fernet_key(), "jwt": secrets.token_hex(32), "session": secrets.token_hex(16)}
         self.env = {**self._environment(), **(env or {})}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._leaders: list[tuple[int, float]] = []  # of every component ever started, with its start time
+        self._leaders: list[Leader] = []  # of all components ever started: those killed may have left orphans
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy must not see, or break, calls to this machine
 
@@ -203,7 +218,7 @@ class AirflowCluster:
     def stop(self) -> None:
         """End every process of this cluster, orphans included; safe to call twice."""
         atexit.unregister(self.stop)
-        _end_sessions([leader for leader, _ in self._leaders])
+        end_sessions(self._leaders)
         for process in self._running.values():
             process.wait()
         self._running.clear()
@@ -231,30 +246,27 @@ class AirflowCluster:
                 start_new_session=True,
             )
         self._running[name] = process
-        self._leaders.append((process.pid, time.time()))
+        self._leaders.append(Leader.of(name, process.pid))
         state = {"base_url": self.base_url, "leaders": self._leaders}
         (self.home / _STATE_FILE).write_text(json.dumps(state))
 
     def kill(self, name: str, sig: signal.Signals = signal.SIGKILL, *, whole_session: bool = False) -> None:
-        """Send a signal to a component, or to everything that it forked too; waits for the end if the signal ends it."""
+        """Send a signal to a component, or to all that it forked too; waits for the end if the signal brings one."""
         process = self._running[name]
         targets = self.pids(name) if whole_session else [process.pid]
         for pid in targets:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, sig)
+            _signal(pid, sig)
         if sig in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
             del self._running[name]
             process.wait(timeout=60)
 
     def processes(self, component: str | None = None, title: str = "") -> list[psutil.Process]:
         """Living processes of a component (default: of all), orphans included, whose title contains ``title``."""
-        if component is None:
-            leaders = [leader for leader, _ in self._leaders]
-        else:
-            leaders = [self._running[component].pid] if component in self._running else []
         found = []
-        for leader in leaders:
-            for process in session_processes(leader):
+        for leader in self._leaders:
+            if component not in (None, leader.name):
+                continue
+            for process in leader.processes():
                 with contextlib.suppress(psutil.NoSuchProcess):
                     if title in " ".join(process.cmdline()):
                         found.append(process)
