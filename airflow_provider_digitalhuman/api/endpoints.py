@@ -33,7 +33,7 @@ def create_url(base_url: str) -> str:
 
 def result_url(base_url: str, video_task_id: str) -> str:
     """URL that a task is queried at; the opaque ID is percent-encoded as one path segment."""
-    segment = quote(video_task_id, safe="")
+    segment = quote(video_task_id, safe="", errors="surrogatepass")
     if set(segment) == {"."}:  # "." and ".." would be resolved away by every HTTP client
         segment = segment.replace(".", "%2E")
     return base_url.rstrip("/") + RESULT_PATH + segment

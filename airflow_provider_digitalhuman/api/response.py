@@ -1,0 +1,371 @@
+"""Any answer of the gateway, turned into a :class:`VideoTask` or into the one typed error that it means.
+
+Order of reading (the contract's): HTTP class, JSON object, task ID, ``code``, ``status``. HTTP 200 alone
+says nothing, and only a *string* is ever a task status: the server's own error page carries a numeric one.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, Final, Literal, NoReturn
+
+import pendulum
+
+from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
+from airflow_provider_digitalhuman.exceptions import (
+    AuthenticationError,
+    DigitalHumanError,
+    InsufficientBalanceError,
+    QueryError,
+    RateLimitError,
+    RequestRefusedError,
+    SubmissionUnknownError,
+    VideoTaskNotFoundError,
+)
+
+
+class TaskStatus(StrEnum):
+    """The vendor's words for the state of a task; a word that is not here means a task that may still run."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+_FAILED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED})
+_VOCABULARY: Final = frozenset(TaskStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer as it came.
+
+    :param http_status: HTTP status code.
+    :param body: the body's bytes, decoded from any transfer encoding.
+    :param retry_after: the ``Retry-After`` header (seconds or an HTTP date).
+    :param location: the ``Location`` header.
+    """
+
+    http_status: int
+    body: bytes
+    retry_after: str | None = None
+    location: str | None = None
+
+    def retry_after_seconds(self) -> float | None:
+        """Return the seconds that ``Retry-After`` asks to wait; None if it is absent or makes no sense."""
+        text = (self.retry_after or "").strip()
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = _seconds_until(text)
+        return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+    def describe(self) -> str:
+        """Return the answer for an error message: HTTP status and the start of the body, URLs redacted."""
+        body = excerpt(self.body.decode("utf-8", "replace"))
+        return f"HTTP {self.http_status}, " + (f"body: {body}" if body else "empty body")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTask:
+    """The vendor's task that makes one video.
+
+    :param id: the vendor's task ID, opaque.
+    :param status: the vendor's word in lower case; see :class:`TaskStatus`.
+    :param object: what the vendor calls it (``video``).
+    :param created: when the vendor accepted it.
+    :param model: the model's name as the vendor echoes it; not comparable with the one that was sent.
+    :param video_url: where the finished file lies; expires after about a day.
+    :param md5: MD5 of the finished file in lower-case hex; what is no MD5 stays as it came.
+    :param error: the vendor's words when it failed.
+    :param raw: the whole object as it came, also what is not documented (``progress``, ``amount``, ...).
+    """
+
+    id: str
+    status: str
+    object: str | None = None
+    created: pendulum.DateTime | None = None
+    model: str | None = None
+    video_url: str | None = None
+    md5: str | None = None
+    error: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def is_completed(self) -> bool:
+        """True when the video is made, whether or not its URL has come yet."""
+        return self.status == TaskStatus.COMPLETED
+
+    @property
+    def is_failed(self) -> bool:
+        """True when the task has ended without a video."""
+        return self.status in _FAILED
+
+    @property
+    def is_known_status(self) -> bool:
+        """True when the status is a word of the vendor's vocabulary."""
+        return self.status in _VOCABULARY
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the task as JSON types, with what else the vendor sent under its own names."""
+        known = {
+            "id": self.id,
+            "object": self.object,
+            "created": self.created.isoformat() if self.created else None,
+            "model": self.model,
+            "status": self.status,
+            "video_url": self.video_url,
+            "md5": self.md5,
+            "error": self.error,
+        }
+        return {**known, **{key: value for key, value in self.raw.items() if key not in known and key not in _ALIASES}}
+
+
+def read_create(answer: Answer) -> VideoTask:
+    """Read the answer to ``POST /v1/digitalHuman/videos``.
+
+    :raises AuthenticationError, InsufficientBalanceError, RateLimitError, RequestRefusedError: nothing was accepted.
+    :raises SubmissionUnknownError: it cannot be told whether a video was accepted and charged.
+    """
+    payload = _json_object(answer)
+    task = _task_object(payload)
+    task_id = _task_id(task)
+    if 200 <= answer.http_status < 300:
+        if task_id is not None:
+            return _to_task(task, task_id)
+        _raise_create_without_id(answer, payload)
+    if task_id is not None and _status_word(task) in _VOCABULARY:
+        raise _unknown(answer, f"it names a task ({task_id}) although its HTTP status says failure")
+    _raise_create_http_error(answer)
+
+
+def read_query(answer: Answer, video_task_id: str) -> VideoTask:
+    """Read the answer to ``GET /v1/result/{id}``. No error in here says anything about the video itself.
+
+    :raises AuthenticationError: the key was refused.
+    :raises VideoTaskNotFoundError: the API does not know the ID.
+    :raises RateLimitError, QueryError: ask again later.
+    """
+    payload = _json_object(answer)
+    if 200 <= answer.http_status < 300 and payload is not None:
+        task = _task_object(payload)
+        if _tells_status(task, payload):
+            return _to_task(task, video_task_id)
+    meaning = _meaning(_error_code(payload)) if answer.http_status < 300 else _HTTP_MEANING.get(answer.http_status)
+    said = f"The query for video task {video_task_id} was answered with {answer.describe()}"
+    match meaning:
+        case "authentication":
+            raise AuthenticationError(f"The API refused the key. {said}. Check the password field of the connection.")
+        case "rate_limit":
+            raise RateLimitError(f"The API asks to slow down. {said}.", answer.retry_after_seconds())
+        case "not_found":
+            raise VideoTaskNotFoundError(f"The API does not know the task, or the base URL is wrong. {said}.")
+        case _:
+            raise QueryError(f"{said}, which tells nothing about the task.", answer.retry_after_seconds())
+
+
+_Meaning = Literal["authentication", "balance", "rate_limit", "not_found", "refused"]
+
+_HTTP_MEANING: Final[Mapping[int, _Meaning]] = {
+    **dict.fromkeys((401, 403), "authentication"),
+    402: "balance",
+    429: "rate_limit",
+    **dict.fromkeys((404, 410), "not_found"),
+}
+_NO_ERROR_CODES: Final = frozenset({"", "0", "200"})
+_CODE_MEANING: Final[Mapping[str, _Meaning]] = {
+    **dict.fromkeys(("204", "401", "403", "AuthenticationError"), "authentication"),
+    "402": "balance",
+    "429": "rate_limit",
+    **dict.fromkeys(("-1", "404"), "not_found"),
+}
+_REFUSED_ON_CREATE: Final = frozenset({400, 404, 405, 413, 415, 422})
+_REDIRECTS: Final = frozenset({301, 307, 308})
+"""302 and 303 are left out: servers send them after a POST that they have carried out."""
+_BALANCE_WORDS: Final = ("余额", "欠费", "balance", "insufficient", "arrears")
+_ALIASES: Final = ("result_url", "resultUrl", "videoUrl")
+_MILLISECONDS_FROM: Final = 1e12
+_DEEPEST: Final = 20
+
+
+def _raise_create_without_id(answer: Answer, payload: Mapping[str, Any] | None) -> NoReturn:
+    code = _error_code(payload)
+    if code is None:
+        raise _unknown(answer, "it carries neither a task ID nor an error code")
+    said = f"The API did not accept the video: {answer.describe()}."
+    match _meaning(code):
+        case "authentication":
+            raise _key_refused(said)
+        case "rate_limit":
+            raise RateLimitError(said, answer.retry_after_seconds())
+        case "balance":
+            raise InsufficientBalanceError(said)
+        case _:
+            raise _refused(answer, said + " The same input would be refused again; change it.")
+
+
+def _raise_create_http_error(answer: Answer) -> NoReturn:
+    said = f"The API did not accept the video: {answer.describe()}."
+    match _HTTP_MEANING.get(answer.http_status):
+        case "authentication":
+            raise _key_refused(said)
+        case "balance":
+            raise InsufficientBalanceError(said)
+        case "rate_limit":
+            raise RateLimitError(said, answer.retry_after_seconds())
+    if answer.http_status == 404:
+        raise RequestRefusedError(
+            said + " There is no such path: the host field of the connection (base URL) is wrong."
+        )
+    if answer.http_status in _REDIRECTS:
+        target = redact_url(answer.location or "nowhere")
+        raise RequestRefusedError(
+            f"{said} It redirects to {target}, and the key is never sent after a redirect:"
+            " put the right base URL into the host field of the connection."
+        )
+    if answer.http_status in _REFUSED_ON_CREATE:
+        raise _refused(answer, said)
+    raise _unknown(answer, "it does not prove that nothing was accepted")
+
+
+def _key_refused(said: str) -> AuthenticationError:
+    return AuthenticationError(f"{said} It refused the key: check the password field (API key) of the connection.")
+
+
+def _refused(answer: Answer, said: str) -> DigitalHumanError:
+    # Nothing was accepted either way: the words only choose how the refusal is called (contract F8).
+    text = answer.body.decode("utf-8", "replace").lower()
+    kind = InsufficientBalanceError if any(word in text for word in _BALANCE_WORDS) else RequestRefusedError
+    return kind(said)
+
+
+def _unknown(answer: Answer, why: str) -> SubmissionUnknownError:
+    return SubmissionUnknownError(
+        f"It is not known whether the video was accepted and charged: the answer is {answer.describe()}, and {why}."
+    )
+
+
+def _json_object(answer: Answer) -> Mapping[str, Any] | None:
+    try:
+        payload = json.loads(answer.body, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):  # a bad encoding is a ValueError too
+        return None
+    return _storable(payload) if isinstance(payload, dict) else None
+
+
+def _storable(value: Any, depth: int = 0) -> Any:
+    """Return ``value`` as any XCom database can keep it: no NUL, no lone surrogate, no endless nesting."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict | list) and depth >= _DEEPEST:
+        return None
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item, depth + 1) for item in value]
+    return value
+
+
+def _task_object(payload: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the object that describes the task: inside ``data`` if there is one there, else the whole."""
+    payload = payload or {}
+    inner = payload.get("data")
+    if isinstance(inner, dict) and (_task_id(inner) is not None or _status_word(inner) is not None):
+        return inner
+    return payload
+
+
+def _task_id(task: Mapping[str, Any]) -> str | None:
+    value = task.get("id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) < 10**40 else None
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _status_word(task: Mapping[str, Any]) -> str | None:
+    value = task.get("status")
+    return value.strip().lower() or None if isinstance(value, str) else None
+
+
+def _tells_status(task: Mapping[str, Any], payload: Mapping[str, Any]) -> bool:
+    status = _status_word(task)
+    if _task_id(task) is not None:
+        return status is not None
+    # Without the ID only a word that costs nothing is believed: an error page must never look like a failed task.
+    return status in _VOCABULARY - _FAILED and _error_code(payload) is None
+
+
+def _error_code(payload: Mapping[str, Any] | None) -> str | None:
+    """Return the code that says what went wrong; None where there is none, or one that says that nothing did."""
+    payload = payload or {}
+    code = payload.get("code")
+    error = payload.get("error")
+    if code is None and isinstance(error, dict):
+        code = error.get("code")
+    if isinstance(code, bool) or not isinstance(code, int | str):
+        return None
+    text = str(code).strip() if isinstance(code, str) or abs(code) < 10**40 else None
+    return None if text is None or text in _NO_ERROR_CODES else text
+
+
+def _meaning(code: str | None) -> _Meaning | None:
+    return None if code is None else _CODE_MEANING.get(code, "refused")
+
+
+def _to_task(task: Mapping[str, Any], task_id: str) -> VideoTask:
+    return VideoTask(
+        id=task_id,
+        status=_status_word(task) or TaskStatus.QUEUED,
+        object=_text(task.get("object")),
+        created=_moment(task.get("created")),
+        model=_text(task.get("model")),
+        video_url=next((url for key in ("video_url", *_ALIASES) if (url := _text(task.get(key)))), None),
+        md5=_md5(task.get("md5")),
+        error=_error_text(task.get("error")),
+        raw=task,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _md5(value: Any) -> str | None:
+    text = _text(value)
+    return text.lower() if text else None
+
+
+def _error_text(value: Any) -> str | None:
+    if isinstance(value, dict):
+        parts = [str(value[key]) for key in ("code", "message", "type") if value.get(key) not in (None, "")]
+        return excerpt(": ".join(parts) or json.dumps(value, ensure_ascii=False)) if value else None
+    if value in (None, "", False, [], 0):
+        return None
+    return excerpt(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) or None
+
+
+def _moment(value: Any) -> pendulum.DateTime | None:
+    """Read Unix seconds, or milliseconds above 1e12; anything else is no moment."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+        return pendulum.from_timestamp(seconds / 1000 if seconds > _MILLISECONDS_FROM else seconds)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _seconds_until(http_date: str) -> float:
+    try:
+        moment = parsedate_to_datetime(http_date)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return math.nan
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())

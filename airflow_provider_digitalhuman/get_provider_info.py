@@ -1,0 +1,85 @@
+"""What Airflow discovers of this provider.
+
+A literal, and no import: an exception in here, or a ``package-name`` that is not the distribution's
+canonical name, breaks every ``airflow`` command of the user.
+"""
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's entry for Airflow's ``apache_airflow_provider`` entry point."""
+    return {
+        "package-name": "airflow-provider-digitalhuman",
+        "name": "DigitalHuman",
+        "description": "Lip-sync videos of the DigitalHuman API: submitted once, awaited without a worker slot.",
+        "integrations": [
+            {
+                "integration-name": "DigitalHuman",
+                "external-doc-url": "https://docs.mingyanai.com/en/api-reference/digital-human/DigitalHuman/digital-human-create",
+                "tags": ["service"],
+            }
+        ],
+        "operators": [
+            {
+                "integration-name": "DigitalHuman",
+                "python-modules": ["airflow_provider_digitalhuman.operators.digitalhuman"],
+            }
+        ],
+        "hooks": [
+            {
+                "integration-name": "DigitalHuman",
+                "python-modules": ["airflow_provider_digitalhuman.hooks.digitalhuman"],
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "digitalhuman",
+                "hook-class-name": "airflow_provider_digitalhuman.hooks.digitalhuman.DigitalHumanHook",
+                "hook-name": "DigitalHuman",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "schema", "port"],
+                    "relabeling": {"password": "API key", "host": "Base URL"},
+                    "placeholders": {
+                        "password": "the key of your DigitalHuman account, without 'Bearer'",
+                        "host": "https://zcbservice.aizfw.cn/kyyReactApiServer",
+                    },
+                },
+                "conn-fields": {
+                    "model": {
+                        "label": "Model",
+                        "description": "Model for requests that do not name one. Empty: kyy_digitalHuman.",
+                        "schema": {"type": ["string", "null"], "default": None},
+                    },
+                    "connect_timeout": {
+                        "label": "Connect time-out (s)",
+                        "description": "Seconds to reach the server. Empty: 10.",
+                        "schema": {"type": ["number", "null"], "default": None, "exclusiveMinimum": 0},
+                    },
+                    "submit_timeout": {
+                        "label": "Submit time-out (s)",
+                        "description": (
+                            "Seconds for the answer to a create. Keep it long: a time-out there leaves it unknown"
+                            " whether the video was charged. Empty: 180."
+                        ),
+                        "schema": {"type": ["number", "null"], "default": None, "exclusiveMinimum": 0},
+                    },
+                    "query_timeout": {
+                        "label": "Query time-out (s)",
+                        "description": "Seconds for the answer to a query. Empty: 30.",
+                        "schema": {"type": ["number", "null"], "default": None, "exclusiveMinimum": 0},
+                    },
+                    "verify": {
+                        "label": "Verify TLS",
+                        "description": "true, false, or the path of a CA file on every worker. Empty: true.",
+                        "schema": {"type": ["string", "null"], "default": None},
+                    },
+                    "proxies": {
+                        "label": "Proxies",
+                        "description": 'One proxy URL, or JSON such as {"https": "http://proxy.example.com:3128"}.',
+                        "schema": {"type": ["string", "null"], "default": None},
+                    },
+                },
+            }
+        ],
+    }

@@ -1,0 +1,246 @@
+"""The hook: one Airflow connection, and what the API can be asked through it."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
+from airflow_provider_digitalhuman.api.response import Answer, VideoTask, read_create, read_query
+from airflow_provider_digitalhuman.exceptions import (
+    AuthenticationError,
+    DigitalHumanError,
+    InvalidConnectionError,
+    QueryError,
+    RateLimitError,
+    ServiceUnreachableError,
+    SubmissionUnknownError,
+    VideoTaskNotFoundError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_digitalhuman.api.request import VideoRequest
+    from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
+    from airflow_provider_digitalhuman.hooks.transport import Transport, TransportError
+
+SUBMIT_BACKOFF: Final = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further POST after one that was provably not accepted."""
+LONGEST_RETRY_AFTER: Final = 120.0
+"""Seconds of ``Retry-After`` that a worker sits out; a longer one is left to Airflow's retries."""
+QUERY_BACKOFF: Final = (1.0, 2.0, 4.0)
+"""Seconds before each further query after one that told nothing about the task."""
+
+
+class SubmissionObserver(Protocol):
+    """Who keeps book of a submission; told of every step around each POST, before the next one is taken."""
+
+    def sending(self) -> None:
+        """The POST is about to leave. An exception raised in here keeps it from leaving."""
+
+    def not_accepted(self, why: DigitalHumanError) -> None:
+        """The POST was provably not accepted."""
+
+    def outcome_unknown(self, why: SubmissionUnknownError) -> None:
+        """The POST left, and it cannot be told whether it was accepted."""
+
+    def accepted(self, task: VideoTask) -> None:
+        """The API took the task and named its ID."""
+
+
+class DigitalHumanHook(BaseHook):
+    """Submits lip-sync videos to the DigitalHuman API and asks for them.
+
+    Building a hook costs nothing: the connection is read on first use, and one ``requests.Session`` with
+    keep-alive serves all calls. Use it as a context manager, or call :meth:`close`, to end the session.
+
+    :param digitalhuman_conn_id: ID of the Airflow connection.
+    """
+
+    conn_name_attr = "digitalhuman_conn_id"
+    default_conn_name = "digitalhuman_default"
+    conn_type = "digitalhuman"
+    hook_name = "DigitalHuman"
+
+    def __init__(self, digitalhuman_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.digitalhuman_conn_id = digitalhuman_conn_id
+
+    def __enter__(self) -> "DigitalHumanHook":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the connection form's standard fields, for Airflow below 3.2 (later: ``get_provider_info``)."""
+        from airflow_provider_digitalhuman.hooks.connection_form import ui_field_behaviour
+
+        return ui_field_behaviour()
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the connection form's extra fields, for Airflow below 3.2 (later: ``get_provider_info``)."""
+        from airflow_provider_digitalhuman.hooks.connection_form import form_widgets
+
+        return form_widgets()
+
+    @cached_property
+    def settings(self) -> "ConnectionSettings":
+        """The connection, read and checked once.
+
+        :raises InvalidConnectionError: naming the field, the value and the cure.
+        """
+        from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
+
+        return ConnectionSettings.from_connection(self.get_connection(self.digitalhuman_conn_id))
+
+    @cached_property
+    def _transport(self) -> "Transport":
+        from airflow_provider_digitalhuman.hooks.transport import Transport
+
+        return Transport(self.settings)
+
+    def close(self) -> None:
+        """End the HTTP session; the next call opens a new one."""
+        transport = self.__dict__.pop("_transport", None)
+        if transport is not None:
+            transport.close()
+
+    def create_video(self, request: "VideoRequest", observer: SubmissionObserver | None = None) -> VideoTask:
+        """Submit one video: a **paid** POST, sent exactly once.
+
+        It is sent again only after proof that nothing was accepted: where no byte of it left this machine
+        (contract F2), or on an explicit 429 (F9); both a bounded number of times.
+
+        :param request: the checked parameters.
+        :param observer: is told of each step, so that it can be written down before the next one.
+        :returns: the vendor's task. Its status can already be ``failed`` (F11).
+        :raises InvalidRequestError: media that the API cannot reach; nothing was sent.
+        :raises ServiceUnreachableError, RateLimitError: not accepted, another try can help.
+        :raises AuthenticationError, InsufficientBalanceError, RequestRefusedError: not accepted.
+        :raises SubmissionUnknownError: it may have been accepted and charged; it is never sent again from here.
+        """
+        request.check_reachable_from(self.settings.base_url)
+        return _with_backoff(
+            lambda: self._submit_once(request, observer),
+            (ServiceUnreachableError, RateLimitError),
+            SUBMIT_BACKOFF,
+            self._tell,
+        )
+
+    def _submit_once(self, request: "VideoRequest", observer: SubmissionObserver | None) -> VideoTask:
+        if observer:
+            observer.sending()
+        try:
+            task = read_create(self._post(request))
+        except SubmissionUnknownError as error:
+            if observer:
+                observer.outcome_unknown(error)
+            raise
+        except DigitalHumanError as error:
+            if observer:
+                observer.not_accepted(error)
+            raise
+        if observer:
+            observer.accepted(task)
+        return task
+
+    def _post(self, request: "VideoRequest") -> Answer:
+        from airflow_provider_digitalhuman.hooks.transport import TransportError
+
+        try:
+            return self._transport.post(create_url(self.settings.base_url), request.body())
+        except TransportError as error:
+            if error.request_left:
+                raise SubmissionUnknownError(_unknown_outcome(error)) from error
+            raise ServiceUnreachableError(
+                f"The API at {self.settings.base_url} could not be reached, nothing was sent: {error}."
+                " Check the host field of the connection, the network and the proxy."
+            ) from error
+
+    def get_video(self, video_task_id: str) -> VideoTask:
+        """Ask for the state of a video: free of charge, repeated a few times where the answer told nothing.
+
+        :param video_task_id: the vendor's task ID.
+        :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: after the last attempt.
+        """
+        transient = (QueryError, RateLimitError, AuthenticationError, VideoTaskNotFoundError)
+        return _with_backoff(lambda: self.query_video(video_task_id), transient, QUERY_BACKOFF, self._tell)
+
+    def query_video(self, video_task_id: str) -> VideoTask:
+        """Ask once for the state of a video; what to make of a failure is the caller's to decide.
+
+        :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: see :func:`read_query`.
+        """
+        return read_query(self._query(video_task_id), video_task_id)
+
+    def _query(self, video_task_id: str) -> Answer:
+        from airflow_provider_digitalhuman.hooks.transport import TransportError
+
+        try:
+            return self._transport.get(result_url(self.settings.base_url, video_task_id))
+        except TransportError as error:
+            raise QueryError(f"The query for video task {video_task_id} brought no answer: {error}.") from error
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell what can be known of the connection free of charge: by a query for a task that cannot exist."""
+        try:
+            answer = self._query(f"airflow-connection-test-{secrets.token_hex(8)}")
+        except (InvalidConnectionError, QueryError) as error:
+            return False, str(error)
+        return _judge_test_answer(answer)
+
+    def _tell(self, error: DigitalHumanError, delay: float) -> None:
+        self.log.warning("%s Trying again in %.1f s.", error, delay)
+
+
+def _judge_test_answer(answer: Answer) -> tuple[bool, str]:
+    try:
+        read_query(answer, "connection test")
+    except AuthenticationError:
+        return False, f"The server refused the key ({answer.describe()}). Check the password field (API key)."
+    except VideoTaskNotFoundError:
+        if answer.http_status == 200:
+            return True, "The API answered and did not refuse the key. Whether the account can pay is not known."
+        return False, (
+            f"A server answered, but knows no such path ({answer.describe()}): the host field (base URL) seems wrong."
+        )
+    except DigitalHumanError:
+        pass
+    return False, f"A server is there, but its answer proves no more than that ({answer.describe()})."
+
+
+def _unknown_outcome(error: "TransportError") -> str:
+    came = f" What came of the answer: {error.partial.describe()}." if error.partial else ""
+    return (
+        "It is not known whether the video was accepted and charged: the request left,"
+        f" and no whole answer came ({error}).{came}"
+    )
+
+
+def _with_backoff(
+    attempt: Callable[[], VideoTask],
+    transient: tuple[type[DigitalHumanError], ...],
+    backoff: tuple[float, ...],
+    tell: Callable[[DigitalHumanError, float], None],
+) -> VideoTask:
+    """Call ``attempt`` until it returns; after a transient error wait, as long as the server or ``backoff`` says."""
+    for delay in _jittered(backoff):
+        try:
+            return attempt()
+        except transient as error:
+            asked = getattr(error, "retry_after", None) or 0.0
+            if asked > LONGEST_RETRY_AFTER:
+                raise
+            tell(error, max(delay, asked))
+            time.sleep(max(delay, asked))
+    return attempt()
+
+
+def _jittered(backoff: tuple[float, ...]) -> Iterator[float]:
+    for delay in backoff:
+        yield delay * (1 + secrets.randbelow(1000) / 2000)

@@ -1,0 +1,167 @@
+"""HTTP for one connection: a keep-alive session that knows whether a request's bytes have left this machine."""
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from airflow_provider_digitalhuman import __version__
+from airflow_provider_digitalhuman.api.response import Answer
+from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
+
+if TYPE_CHECKING:
+    _ConnectionBase = HTTPConnection
+else:
+    _ConnectionBase = object
+
+USER_AGENT: Final = f"airflow-provider-digitalhuman/{__version__}"
+MAX_ANSWER: Final = 64 * 1024
+"""Bytes of an answer that are read; the API's answers have a few hundred."""
+
+
+class TransportError(Exception):
+    """No whole answer came.
+
+    :param request_left: False where it is certain that no byte of the request left this machine.
+    :param partial: the answer as far as it came, None if not even its head did.
+    """
+
+    def __init__(self, reason: str, *, request_left: bool, partial: Answer | None = None) -> None:
+        super().__init__(reason)
+        self.request_left = request_left
+        self.partial = partial
+
+
+class Transport:
+    """One ``requests.Session`` with the key, explicit time-outs and no redirects."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
+        self._adapter = _WatchingAdapter()
+        self._session = requests.Session()
+        self._session.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json"})
+        self._session.headers["Accept-Encoding"] = "identity"  # a broken answer stays readable as far as it came
+        self._session.auth = _BearerAuth(settings.api_key)  # as auth, so that a .netrc entry cannot replace it
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, self._adapter)
+
+    def get(self, url: str) -> Answer:
+        """GET ``url`` within the query time-out.
+
+        :raises TransportError: if no whole answer came.
+        """
+        return self._request("GET", url, self._settings.query_timeout)
+
+    def post(self, url: str, body: dict[str, Any]) -> Answer:
+        """POST ``body`` as JSON once, within the submit time-out.
+
+        :raises TransportError: if no whole answer came; it says whether the request left.
+        """
+        # On a fresh connection: a kept one can be closed by the server at the very moment the POST leaves.
+        self._session.close()
+        return self._request("POST", url, self._settings.submit_timeout, json=body)
+
+    def close(self) -> None:
+        """Close the session's connections."""
+        self._session.close()
+
+    def _request(self, method: str, url: str, timeout: float, **content: Any) -> Answer:
+        self._adapter.watch.request_left = False
+        deadline = time.monotonic() + self._settings.connect_timeout + timeout
+        response: requests.Response | None = None
+        body = bytearray()
+        try:
+            with self._session.request(
+                method,
+                url,
+                timeout=(self._settings.connect_timeout, timeout),
+                allow_redirects=False,
+                stream=True,
+                verify=self._settings.verify,
+                proxies=dict(self._settings.proxies),
+                **content,
+            ) as response:
+                # Byte by byte, so that an answer that drips cannot outlast the deadline; answers are small.
+                for byte in response.iter_content(1):
+                    body += byte
+                    _check_limits(len(body), deadline)
+            return self._answer(response, body)
+        except Exception as error:  # whatever it is: only the watch knows whether the request left
+            partial = None if response is None else self._answer(response, body)
+            left = self._adapter.watch.request_left
+            raise TransportError(self._reason(error), request_left=left, partial=partial) from None
+
+    def _answer(self, response: requests.Response, body: bytes | bytearray) -> Answer:
+        headers = response.headers
+        # Without the key, should a server echo it: answers are shown in errors.
+        shown = bytes(body).replace(self._settings.api_key.encode(), b"***")
+        return Answer(response.status_code, shown, headers.get("Retry-After"), headers.get("Location"))
+
+    def _reason(self, error: Exception) -> str:
+        return f"{type(error).__name__}: {error}".replace(self._settings.api_key, "***")
+
+
+class _BearerAuth(requests.auth.AuthBase):
+    def __init__(self, key: str) -> None:
+        self._header = f"Bearer {key}"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._header
+        return request
+
+
+class _Watch:
+    """Whether a byte of the current request can have left."""
+
+    request_left = False
+
+
+class _WatchingAdapter(HTTPAdapter):
+    """An adapter (with no retries of its own) whose connections tell the moment before a request's first byte."""
+
+    def __init__(self) -> None:
+        self.watch = _Watch()
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self.watch)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _pool_classes(self.watch)
+        return manager
+
+
+def _pool_classes(watch: _Watch) -> dict[str, type]:
+    class Watching(_ConnectionBase):
+        def endheaders(self, *args: Any, **kwargs: Any) -> None:
+            # Called for the request itself only, not for a proxy's CONNECT. What fails up to here was not sent.
+            if self.sock is None:
+                self.connect()
+            watch.request_left = True
+            super().endheaders(*args, **kwargs)
+
+    class WatchingHTTPConnection(Watching, HTTPConnection):
+        pass
+
+    class WatchingHTTPSConnection(Watching, HTTPSConnection):
+        pass
+
+    class HTTPPool(HTTPConnectionPool):
+        ConnectionCls = WatchingHTTPConnection
+
+    class HTTPSPool(HTTPSConnectionPool):
+        ConnectionCls = WatchingHTTPSConnection
+
+    return {"http": HTTPPool, "https": HTTPSPool}
+
+
+def _check_limits(size: int, deadline: float) -> None:
+    if size > MAX_ANSWER:
+        raise ValueError(f"the answer is longer than {MAX_ANSWER} bytes")
+    if time.monotonic() > deadline:
+        raise TimeoutError("the answer came too slowly")
