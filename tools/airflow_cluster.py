@@ -116,11 +116,14 @@ def stop_home(home: Path) -> bool:
 
 
 def end_sessions(leaders: Sequence[Leader]) -> None:
-    """SIGTERM to the leaders, which end their children in good order; SIGKILL to whatever is left."""
+    """SIGTERM to the leaders, which end their children in good order; SIGKILL to orphans and to whatever is left."""
     for leader in leaders:
-        for process in leader.processes():
-            if process.pid == leader.pid:
-                _signal(process.pid, signal.SIGTERM)
+        members = [process.pid for process in leader.processes()]
+        if leader.pid in members:
+            _signal(leader.pid, signal.SIGTERM)
+        else:
+            for pid in members:
+                _signal(pid, signal.SIGKILL)
     grace = time.monotonic() + _STOP_GRACE_SECONDS
     while alive := [process for leader in leaders for process in leader.processes()]:
         if time.monotonic() > grace + 30:
@@ -166,7 +169,6 @@ class AirflowCluster:
         self.dags_folder = dags_folder.resolve()
         # Not resolved: the link's own place is how Python knows its virtual environment.
         self.python = Path(os.path.abspath(python))
-        self.components = tuple(components)
         self.start_timeout = start_timeout
         self.airflow_version = self._read_version()
         self.is_airflow_2 = self.airflow_version.startswith("2.")
@@ -174,6 +176,9 @@ class AirflowCluster:
         self.port = port or api_port
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.database = f"sqlite:///{self.home / 'airflow.db'}" if database == "sqlite" else database
+        # With SQLite the scheduler of 2.11 insists on parsing the DAGs itself.
+        parses_itself = self.is_airflow_2 and self.database.startswith("sqlite")
+        self.components = tuple(name for name in components if not (parses_itself and name == "dag-processor"))
         self._serve_logs = serve_logs
         self._parallelism = parallelism
         self._keys = {"fernet": _fernet_key(), "jwt": secrets.token_hex(32), "session": secrets.token_hex(16)}
@@ -197,6 +202,10 @@ class AirflowCluster:
     def start(self) -> None:
         """Migrate the database, start all components and return when Airflow reports all of them healthy."""
         self.prepare()
+        self.launch()
+
+    def launch(self) -> None:
+        """The second half of :meth:`start`, for those who called :meth:`prepare`."""
         try:
             for name in self.components:
                 self.start_component(name)
@@ -234,6 +243,7 @@ class AirflowCluster:
         if name in self._running and self._running[name].poll() is None:
             raise ClusterError(f"{name} is running already")
         command = [str(self.python), "-m", "airflow", *self._arguments(name)]
+        atexit.unregister(self.stop)
         atexit.register(self.stop)
         with self.component_log(name).open("ab") as log:
             process = subprocess.Popen(
@@ -246,7 +256,15 @@ class AirflowCluster:
                 start_new_session=True,
             )
         self._running[name] = process
-        self._leaders.append(Leader.of(name, process.pid))
+        self._remember(name, process.pid)
+
+    def adopt(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Let :meth:`stop` and :func:`stop_home` end one more process, the leader of a session, with this cluster."""
+        self._running[name] = process
+        self._remember(name, process.pid)
+
+    def _remember(self, name: str, pid: int) -> None:
+        self._leaders.append(Leader.of(name, pid))
         state = {"base_url": self.base_url, "leaders": self._leaders}
         (self.home / _STATE_FILE).write_text(json.dumps(state))
 
@@ -333,7 +351,7 @@ class AirflowCluster:
             response = self.request("GET", f"/dags/{dag_id}")
             return True if response.ok and not response.json()["is_paused"] else None
 
-        self._wait(parsed, timeout, f"DAG {dag_id} to be parsed", logs=("dag-processor",))
+        self._wait(parsed, timeout, f"DAG {dag_id} to be parsed", logs=("dag-processor", "scheduler"))
 
     def import_errors(self) -> list[dict[str, Any]]:
         """Files of the DAGs folder that could not be parsed, with their tracebacks."""
@@ -582,7 +600,7 @@ class AirflowCluster:
             "SCHEDULER__DAG_DIR_LIST_INTERVAL": "2",
             "SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "60",
             "SCHEDULER__PARSING_PROCESSES": "1",
-            "SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",
+            "SCHEDULER__STANDALONE_DAG_PROCESSOR": str("dag-processor" in self.components),
             "WEBSERVER__BASE_URL": self.base_url,
             "WEBSERVER__SECRET_KEY": self._keys["session"],
             "WEBSERVER__WORKERS": "1",
