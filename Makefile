@@ -1,0 +1,66 @@
+# Needs make and Python 3.11 or newer; everything else goes into .venv (and .venv-<series> for `make matrix`).
+# No path is absolute and programs are started as `python -m …`, so a checkout path with spaces works.
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+AIRFLOW ?= 3.3
+UV_VERSION := 0.13.9
+PYTEST_ARGS ?=
+
+PY := .venv/bin/python
+READY := .venv/.ready
+CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+
+.PHONY: help setup demo up down test lint format matrix constraints clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## Make the virtual environment (the other targets do it by themselves)
+
+# Done once, and again when what it installs has changed. An environment that does not start is made anew.
+$(READY): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "This needs Python 3.11 or newer as '$(PYTHON)' (found: $$($(PYTHON) --version 2>&1 || true))." >&2; \
+	  echo "Name another one with: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "==> Setting up .venv with Airflow $(AIRFLOW) (once; the first time may take some minutes)"
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { \
+	  echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu it needs the package python3-venv." >&2; exit 1; }
+	@$(PY) -m uv --version 2>/dev/null | grep -q 'uv $(UV_VERSION)' || \
+	  $(PY) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(PY) -m uv pip install --python $(PY) --constraints $(CONSTRAINTS) --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY) ## Make one video on a real Airflow against the sandbox; ends by itself
+	@$(PY) -m tools.demo run
+
+up: $(READY) ## Start Airflow with its UI and the sandbox, and leave them running
+	@$(PY) -m tools.demo up
+
+down: $(READY) ## End what `make up` started
+	@$(PY) -m tools.demo down
+
+test: lint ## Run all checks and tests
+	$(PY) -m pytest tests/unit tests/sandbox tests/airflow $(PYTEST_ARGS)
+
+lint: $(READY) ## Check style and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(READY) ## Put all files into the project's format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+matrix: $(READY) ## Run the unit tests and the main job on every supported Airflow
+	$(PY) -m tools.matrix
+
+constraints: $(READY) ## Write constraints/ again, with the newest versions that work
+	tools/compile_constraints.sh "$$PWD/.venv/bin/uv"
+
+clean: ## Remove everything that make has made
+	@if [ -f $(READY) ]; then $(PY) -m tools.demo down; fi
+	rm -rf .venv .venv-* .work demo-output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
