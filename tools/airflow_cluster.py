@@ -63,6 +63,17 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+def is_port_free(port: int) -> bool:
+    """Tell whether a server could listen on this port now."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def exit_on_signals() -> None:
     """Let SIGTERM and SIGHUP end this program like Ctrl-C does: through every ``finally`` and ``__exit__``."""
 
@@ -105,14 +116,19 @@ class Leader(NamedTuple):
 
 def stop_home(home: Path) -> bool:
     """End what an earlier program left running in ``home``; tells whether there was anything."""
+    leaders = leaders_alive(home)
+    end_sessions(leaders)
+    (home / _STATE_FILE).unlink(missing_ok=True)
+    return bool(leaders)
+
+
+def leaders_alive(home: Path) -> list[Leader]:
+    """The components that a program, ended or not, has left running in ``home``."""
     state_file = home / _STATE_FILE
     if not state_file.exists():
-        return False
+        return []
     leaders = [Leader(*one) for one in json.loads(state_file.read_text())["leaders"]]
-    alive = any(leader.processes() for leader in leaders)
-    end_sessions(leaders)
-    state_file.unlink(missing_ok=True)
-    return alive
+    return [leader for leader in leaders if leader.processes()]
 
 
 def end_sessions(leaders: Sequence[Leader]) -> None:

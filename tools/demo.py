@@ -1,0 +1,272 @@
+"""`make demo`, `make up`, `make down`: a real Airflow and the sandbox, with no key and at no charge."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from airflow_provider_digitalhuman.sandbox.testing import SandboxClient
+from tools.airflow_cluster import (
+    AirflowCluster,
+    ClusterError,
+    exit_on_signals,
+    free_ports,
+    is_port_free,
+    leaders_alive,
+    stop_home,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / ".work" / "demo"
+OUTPUT = ROOT / "demo-output"
+DAGS = ROOT / "dags_examples"
+DAG_ID = "digitalhuman_minimal"
+PROCESSING_SECONDS = 5
+POLL_SECONDS = 2.0
+UI_PORT = 8080
+STARTED = time.monotonic()
+
+
+class DemoError(RuntimeError):
+    """The demo's result is not what it must be."""
+
+
+def say(message: str) -> None:
+    """Print a line of progress."""
+    print(f"[{time.monotonic() - STARTED:5.1f} s] {message}", flush=True)
+
+
+class Sandbox(SandboxClient):
+    """The stand-in server as a process of its own, as a user would start it."""
+
+    def __init__(self, log: Path, state_dir: Path) -> None:
+        """Start it on a free port and return when it listens."""
+        api_key = f"sandbox-{secrets.token_hex(12)}"
+        with log.open("ab") as errors:
+            self.server = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "airflow_provider_digitalhuman.sandbox", "--port", "0"),
+                    *("--api-key", api_key, "--processing-seconds", str(PROCESSING_SECONDS)),
+                    *("--state-dir", str(state_dir)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+        try:
+            super().__init__(_read_base_url(self.server), api_key)
+        except BaseException:
+            self.server.kill()
+            raise
+
+    def connection(self) -> str:
+        """The Airflow connection to it, as Airflow reads it from an environment variable."""
+        return json.dumps({"conn_type": "digitalhuman", "password": self.api_key, "host": self.base_url})
+
+
+def _read_base_url(server: subprocess.Popen[bytes], timeout: float = 60.0) -> str:
+    assert server.stdout is not None
+    ready, _, _ = select.select([server.stdout], [], [], timeout)
+    line = server.stdout.readline().decode() if ready else ""
+    found = re.search(r"listening on (http\S+)", line)
+    if not found:
+        raise DemoError(f"the sandbox did not start; its first line was {line!r}")
+    return found[1]
+
+
+@contextlib.contextmanager
+def running_airflow(port: int | None = None, *, serve_logs: bool = False) -> Iterator[tuple[AirflowCluster, Sandbox]]:
+    """Airflow and the sandbox, connected; both end with the block unless the cluster is detached."""
+    cluster = AirflowCluster(HOME, DAGS, port=port, parallelism=2, serve_logs=serve_logs)
+    say(f"Airflow {cluster.airflow_version}: preparing its database in {_relative(HOME)}")
+    cluster.prepare()
+    try:
+        sandbox = Sandbox(cluster.component_log("sandbox"), HOME / "sandbox")
+        cluster.adopt("sandbox", sandbox.server)
+        say(f"The sandbox stands in for the vendor's server at {sandbox.base_url}")
+        cluster.env["AIRFLOW_CONN_DIGITALHUMAN_DEFAULT"] = sandbox.connection()
+        cluster.env["DIGITALHUMAN_SAMPLE_AUDIO_URL"] = sandbox.sample_audio_url
+        cluster.env["DIGITALHUMAN_SAMPLE_VIDEO_URL"] = sandbox.sample_video_url
+        cluster.env["PYTHONDONTWRITEBYTECODE"] = "1"  # dags_examples stays as it is
+        say(f"Starting {', '.join(cluster.components)} (logs: {_relative(cluster.log_dir)})")
+        cluster.launch()
+        say("Airflow is healthy")
+        yield cluster, sandbox
+    except BaseException:
+        cluster.stop()
+        raise
+
+
+def run() -> None:
+    """Make one video, check it and tell what it cost."""
+    if leaders_alive(HOME):
+        raise DemoError("an Airflow that `make up` started is still running here; end it first with `make down`")
+    shutil.rmtree(HOME, ignore_errors=True)  # an earlier demo that was interrupted must not go on in this one
+    with running_airflow() as (airflow, sandbox):
+        airflow.wait_until_dag_parsed(DAG_ID)
+        say(f"DAG {DAG_ID} is there; triggering it")
+        run_id = airflow.trigger(DAG_ID)
+        _follow(airflow, run_id)
+        video_task_id = str(airflow.xcom(DAG_ID, run_id, "create_video"))
+        say(f"The task create_video returned the vendor's task ID: {video_task_id}")
+        video = _wait_for_video(airflow, video_task_id)
+        path = _fetch(video_task_id, video)
+        duration = _check(path, video, sandbox)
+        charged = _charged(sandbox)
+        say("Ending Airflow and the sandbox")
+        airflow.stop()
+    print(
+        f"""
+The video:   {_relative(path)} ({duration:.1f} s, {path.stat().st_size:,} bytes, MD5 as reported)
+The ledger:  {charged} video submitted and charged (by the sandbox: no money, no key)
+In the UI:   make up      starts Airflow with this run in it and prints the address;
+             there: Dags > {DAG_ID} > the run > create_video > XCom
+             make down    ends it"""
+    )
+
+
+def up() -> None:
+    """Start everything, detached, and tell where the UI is."""
+    if leaders_alive(HOME):
+        say("Already running; end it with `make down`.")
+        return
+    port = UI_PORT if is_port_free(UI_PORT) else free_ports(1)[0]
+    with running_airflow(port, serve_logs=True) as (airflow, sandbox):
+        airflow.wait_until_dag_parsed(DAG_ID)
+        airflow.detach()
+    print(
+        f"""
+Airflow UI:  {airflow.base_url}   (no login: every visitor is an admin; reachable from this machine only)
+Try it:      {airflow.base_url}/dags/{DAG_ID} > Trigger; the form is filled with the sandbox's sample media
+Sandbox:     {sandbox.base_url}   (what it charged: {sandbox.root_url}/sandbox/ledger)
+End it:      make down"""
+    )
+
+
+def down() -> None:
+    """End what :func:`up` started."""
+    say("Ended Airflow and the sandbox." if stop_home(HOME) else "Nothing was running.")
+
+
+def _follow(airflow: AirflowCluster, run_id: str) -> None:
+    """Wait for the end of the run and tell each change of a task's state."""
+    seen: dict[str, str] = {}
+
+    def tell(_run: dict[str, Any]) -> None:
+        for instance in airflow.task_instances(DAG_ID, run_id):
+            name, state = instance["task_id"], instance["state"]
+            if state and seen.get(name) != state:
+                seen[name] = state
+                say(f"  task {name}: {state}")
+
+    ended = airflow.wait_for_run(DAG_ID, run_id, timeout=180, on_poll=tell)
+    if ended["state"] != "success":
+        logs = [airflow.task_log(DAG_ID, run_id, name) for name, state in seen.items() if state == "failed"]
+        raise DemoError("the DAG run failed:\n" + "\n".join(logs)[-4000:])
+
+
+def _wait_for_video(airflow: AirflowCluster, video_task_id: str, timeout: float = 120.0) -> Any:
+    """Ask through the provider's own hook until the video is completed."""
+    for name in ("AIRFLOW_HOME", "AIRFLOW_CONN_DIGITALHUMAN_DEFAULT"):
+        os.environ[name] = airflow.env[name]
+    # Airflow reads its settings when it is imported, so not before they are set.
+    from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
+
+    deadline = time.monotonic() + timeout
+    with DigitalHumanHook() as hook:
+        while time.monotonic() < deadline:
+            video = hook.get_video(video_task_id)
+            say(f"  video {video_task_id}: {video.status}")
+            if video.status == "completed":
+                return video
+            if video.error:
+                raise DemoError(f"the video failed: {video.error}")
+            time.sleep(POLL_SECONDS)
+    raise DemoError(f"the video {video_task_id} was not completed within {timeout:g} s")
+
+
+def _fetch(video_task_id: str, video: Any) -> Path:
+    OUTPUT.mkdir(exist_ok=True)
+    path = OUTPUT / f"{video_task_id}.mp4"
+    response = requests.get(video.video_url, timeout=60)
+    response.raise_for_status()
+    path.write_bytes(response.content)
+    return path
+
+
+def _check(path: Path, video: Any, sandbox: Sandbox) -> float:
+    """Compare the file with what the server said and with the speech; return its duration."""
+    md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    if md5 != video.md5:
+        raise DemoError(f"{path}: MD5 is {md5}, the server reported {video.md5}")
+    speech = path.with_suffix(".speech")
+    try:
+        speech.write_bytes(requests.get(sandbox.sample_audio_url, timeout=60).content)
+        wanted = _duration(speech)
+    finally:
+        speech.unlink(missing_ok=True)
+    got = _duration(path)
+    if abs(got - wanted) > 0.2:
+        raise DemoError(f"{path}: lasts {got:.2f} s, the speech {wanted:.2f} s")
+    say(f"The file is whole (MD5 {md5}) and lasts {got:.2f} s, the speech {wanted:.2f} s")
+    return got
+
+
+def _duration(path: Path) -> float:
+    import av
+
+    with av.open(path) as media:
+        for stream in media.streams.video:  # every picture must be decodable, not only the header
+            for _ in media.decode(stream):
+                pass
+        assert media.duration is not None
+        return media.duration / 1_000_000
+
+
+def _charged(sandbox: Sandbox) -> int:
+    book = sandbox.ledger()
+    charged = int(book["charged"])
+    if charged != 1:
+        raise DemoError(f"exactly one video must have been charged, but the ledger says: {json.dumps(book, indent=2)}")
+    return charged
+
+
+def _relative(path: Path) -> str:
+    return f".{os.sep}{path.relative_to(ROOT)}"
+
+
+def main() -> int:
+    """Run the command named by the arguments."""
+    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
+    parser.add_argument("command", choices=("run", "up", "down"))
+    command = parser.parse_args().command
+    exit_on_signals()
+    try:
+        {"run": run, "up": up, "down": down}[command]()
+    except KeyboardInterrupt:
+        say("Interrupted; nothing is left running.")
+        return 130
+    except (DemoError, ClusterError, requests.RequestException) as error:
+        print(f"\nFAILED: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
