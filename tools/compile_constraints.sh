@@ -17,15 +17,17 @@ for series in "$@"; do
     limit="celery<5.7"
     case $series in
         2.11) airflow=2.11.2 ;;
-        3.0) airflow=3.0.6 limit="pyjwt<2.11" ;; # later ones refuse the empty issuer of its tokens
+        # Later PyJWT refuses the empty issuer of its tokens, with later FastAPI tasks cannot report to its API.
+        3.0) airflow=3.0.6 limit="pyjwt<2.11 fastapi<0.118" ;;
         3.1) airflow=3.1.8 ;;
-        3.2) airflow=3.2.2 limit="pydantic<2.14" ;; # its models do not load with later ones
+        # The bound that 3.3 has itself: the API does not start with later FastAPI.
+        3.2) airflow=3.2.2 limit="fastapi<0.137" ;;
         3.3) airflow=3.3.2 extras="--extra dev --extra integrations --extra bench" ;;
         *) echo "unknown Airflow series: $series" >&2; exit 2 ;;
     esac
     echo "constraints/airflow-$series.txt: Airflow $airflow"
-    echo "$limit" >"$limits"
-    # shellcheck disable=SC2086  # the extras are words on purpose
+    # shellcheck disable=SC2086  # limits and extras are words on purpose
+    printf '%s\n' $limit >"$limits"
     printf 'apache-airflow==%s\napache-airflow-providers-standard\n' "$airflow" |
         "$uv" pip compile --quiet --python-version 3.11 --constraints "$limits" $extras \
             --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
