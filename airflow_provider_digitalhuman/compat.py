@@ -2,21 +2,80 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Final
 
+from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError
 
+AIRFLOW: Final = tuple(int(part) for part in airflow_version.split(".")[:2])
+HAS_TASK_STATE_STORE: Final = AIRFLOW >= (3, 3)
+
 
 @contextmanager
-def airflow_retries() -> Iterator[None]:
+def airflow_retries(*retried: type[DigitalHumanError]) -> Iterator[None]:
     """Let an error of this provider end Airflow's retries where its class says that another try could not help.
 
+    :param retried: classes that the DAG author wants to be retried all the same.
     :raises AirflowFailException: in place of such an error, with its message, and with it as the cause.
     """
     try:
         yield
     except DigitalHumanError as error:
-        if not error.ends_retries:
+        if not error.ends_retries or isinstance(error, retried):
             raise
         raise AirflowFailException(str(error)) from error
+
+
+def never_expire() -> Any:
+    """Return the retention that keeps an entry of the task state store for good (Airflow 3.3 and later)."""
+    from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # its stub forgot it
+
+    return NEVER_EXPIRE
+
+
+def read_variable(key: str) -> str | None:
+    """Return an Airflow Variable's text from the metadata database, None if there is none (below Airflow 3.3).
+
+    ``Variable.get`` will not do: it also says that there is none where it could not be read.
+    """
+    if AIRFLOW < (3, 0):
+        return _read_variable_2(key)
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    try:
+        answer: Any = SUPERVISOR_COMMS.send(GetVariable(key=key))
+    except AirflowRuntimeError as error:
+        answer = error.error
+    if not isinstance(answer, ErrorResponse):
+        return str(answer.value)
+    if answer.error == ErrorType.VARIABLE_NOT_FOUND:
+        return None
+    raise AirflowRuntimeError(answer)
+
+
+def _read_variable_2(key: str) -> str | None:
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        row = session.scalar(select(Variable).where(Variable.key == key))
+        return None if row is None else str(row.get_val())
+
+
+def write_variable(key: str, text: str, description: str) -> None:
+    """Write an Airflow Variable."""
+    from airflow.providers.common.compat.sdk import Variable
+
+    Variable.set(key, text, description=description)
+
+
+def delete_variable(key: str) -> None:
+    """Delete an Airflow Variable if there is one."""
+    from airflow.providers.common.compat.sdk import Variable
+
+    Variable.delete(key)

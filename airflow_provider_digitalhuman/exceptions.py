@@ -76,6 +76,10 @@ class QueryError(DigitalHumanError):
         self.retry_after = retry_after
 
 
+class LedgerError(DigitalHumanError):
+    """The record of the submission could not be read or written; without it no POST may leave."""
+
+
 class VideoTaskNotFoundError(DigitalHumanError):
     """The API does not know the task ID (contract F15)."""
 

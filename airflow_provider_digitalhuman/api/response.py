@@ -7,7 +7,7 @@ says nothing, and only a *string* is ever a task status: the server's own error 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -126,6 +126,18 @@ class VideoTask:
             "error": self.error,
         }
         return {**known, **{key: value for key, value in self.raw.items() if key not in known and key not in _ALIASES}}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "VideoTask":
+        """Return the task that :meth:`to_dict` turned into ``value``.
+
+        :raises ValueError: if it holds no ``id``.
+        """
+        task_id = _task_id(value)
+        if task_id is None:
+            raise ValueError(f"there is no task ID in {value!r}")
+        created = value.get("created")
+        return replace(_to_task(value, task_id), created=pendulum.DateTime.fromisoformat(created) if created else None)
 
 
 def read_create(answer: Answer) -> VideoTask:
@@ -261,9 +273,11 @@ def _json_object(answer: Answer) -> Mapping[str, Any] | None:
 
 
 def _storable(value: Any, depth: int = 0) -> Any:
-    """Return ``value`` as any XCom database can keep it: no NUL, no lone surrogate, no endless nesting."""
+    """Return ``value`` as any XCom database can keep it: no NUL, lone surrogate, infinity or endless nesting."""
     if isinstance(value, str):
         return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, float) and not math.isfinite(value):  # 1e999
+        return None
     if isinstance(value, dict | list) and depth >= _DEEPEST:
         return None
     if isinstance(value, dict):

@@ -1,22 +1,35 @@
 """Operators that make a video and store it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSION
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.api.request import CHECKS, VideoRequest
-from airflow_provider_digitalhuman.compat import airflow_retries
+from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE, airflow_retries
+from airflow_provider_digitalhuman.exceptions import (
+    DigitalHumanError,
+    InvalidRequestError,
+    SubmissionUnknownError,
+    VideoFailedError,
+)
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
+from airflow_provider_digitalhuman.ledger import OnUnknownSubmission, OnVideoFailed
+from airflow_provider_digitalhuman.ledger_stores import store_for, tidy_up
+from airflow_provider_digitalhuman.submission import Submission
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_digitalhuman.api.response import VideoTask
-
 XCOM_VIDEO_TASK: Final = "video_task"
+_CHOICES: Final = {
+    "on_unknown_submission": get_args(OnUnknownSubmission),
+    "on_video_failed": get_args(OnVideoFailed),
+}
 
 
 class CreateDigitalHumanVideoOperator(BaseOperator):
@@ -31,6 +44,12 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
     :param side_face: on if the face is turned very far to the side; else leave it out. (templated)
     :param tilted_face: on if the head is tilted and the mouth slanted; else leave it out. (templated)
     :param digitalhuman_conn_id: the Airflow connection. (templated)
+    :param durable: keep a record of the submission that outlasts the try, so that whatever dies, no second video is
+        paid for. Turn it off only where nothing may be stored.
+    :param on_unknown_submission: what a try does when it is not known whether the last POST was accepted:
+        ``"fail"`` for a person to look, or ``"resubmit"`` at the risk of paying twice.
+    :param on_video_failed: what happens when the vendor fails the video: ``"fail"`` for good, or ``"retry"``, which
+        lets Airflow's retries pay for another one.
     :raises InvalidRequestError: when the DAG is parsed, for a literal parameter that the API would refuse.
     """
 
@@ -55,6 +74,9 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         side_face: bool | int | str | None = None,
         tilted_face: bool | int | str | None = None,
         digitalhuman_conn_id: str = DigitalHumanHook.default_conn_name,
+        durable: bool = True,
+        on_unknown_submission: OnUnknownSubmission = "fail",
+        on_video_failed: OnVideoFailed = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -65,18 +87,67 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         self.side_face = side_face
         self.tilted_face = tilted_face
         self.digitalhuman_conn_id = digitalhuman_conn_id
+        self.durable = durable
+        self.on_unknown_submission = on_unknown_submission
+        self.on_video_failed = on_video_failed
+        self._video_task_id: str | None = None
         self._refuse_bad_literals()
+        if durable and not HAS_TASK_STATE_STORE:
+            self._tidy_up_on_success()
 
     def execute(self, context: "Context") -> str:
-        """Submit the video and return the vendor's task ID."""
-        with airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
+        """Submit the video, unless this task instance has done so already, and return the vendor's task ID."""
+        with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             request = self._request(hook)
+            submission = self._submission(context)
+            task = self._submit_or_go_on(hook, request, submission)
+            self._keep(task, context)
+            self._fail_if_failed(task, submission)
+            submission.returned()
+            return task.id
+
+    def on_kill(self) -> None:
+        """Say what becomes of the video: the vendor has no cancel."""
+        if self._video_task_id:
+            self.log.warning(
+                "Killed. The vendor has no cancel: video task %s goes on and is charged.", self._video_task_id
+            )
+
+    def _airflow_retries(self) -> AbstractContextManager[None]:
+        retried: list[type[DigitalHumanError]] = []
+        if self.on_unknown_submission == "resubmit":
+            retried.append(SubmissionUnknownError)
+        if self.on_video_failed == "retry":
+            retried.append(VideoFailedError)
+        return airflow_retries(*retried)
+
+    def _submission(self, context: "Context") -> Submission:
+        ti = context["ti"]
+        return Submission(store_for(context, self.durable), generation=ti.max_tries, try_number=ti.try_number)
+
+    def _submit_or_go_on(self, hook: DigitalHumanHook, request: VideoRequest, submission: Submission) -> VideoTask:
+        request.check_reachable_from(hook.settings.base_url)
+        if submission.may_send(request, hook.settings.base_url, self.on_unknown_submission, self.on_video_failed):
             self.log.info(
                 "Submitting a video of %s with %s.", redact_url(request.video_url), redact_url(request.audio_url)
             )
-            task = hook.create_video(request)
-            self._keep(task, context)
-            return task.id
+            return hook.create_video(request, observer=submission)
+        return self._look_up(hook, submission)
+
+    def _look_up(self, hook: DigitalHumanHook, submission: Submission) -> VideoTask:
+        """Return the state of a video that was submitted before: as the API tells it now, else as it was recorded."""
+        recorded = submission.recorded_task()
+        try:
+            return hook.get_video(recorded.id)
+        except DigitalHumanError as error:
+            self.log.warning("The state of video task %s could not be asked for: %s", recorded.id, error)
+            return recorded
+
+    def _fail_if_failed(self, task: VideoTask, submission: Submission) -> None:
+        if task.is_failed:
+            error = VideoFailedError(f"The vendor ended video task {task.id} as {task.status}: {task.error}.")
+            submission.failed(error)
+            raise error
 
     def _request(self, hook: DigitalHumanHook) -> VideoRequest:
         return VideoRequest(
@@ -88,11 +159,18 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
             tilted_face=self.tilted_face,
         )
 
-    def _keep(self, task: "VideoTask", context: "Context") -> None:
-        self.log.info("The vendor's task ID is %s, its status %s.", task.id, task.status)
+    def _keep(self, task: VideoTask, context: "Context") -> None:
+        self._video_task_id = task.id
         context["ti"].xcom_push(key=XCOM_VIDEO_TASK, value=task.to_dict())
 
+    def _tidy_up_on_success(self) -> None:
+        own = self.on_success_callback or []
+        self.on_success_callback = [*(own if isinstance(own, list | tuple) else [own]), tidy_up]
+
     def _refuse_bad_literals(self) -> None:
+        for option, choices in _CHOICES.items():
+            if (chosen := getattr(self, option)) not in choices:
+                raise InvalidRequestError(f"{option}={chosen!r} cannot be used: use {' or '.join(map(repr, choices))}.")
         for field, check in CHECKS.items():
             value = getattr(self, field)
             left_to_connection = field == "model" and value is None

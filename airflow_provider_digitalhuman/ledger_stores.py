@@ -1,0 +1,107 @@
+"""Where the record of a submission lives: something that outlasts a try, whatever dies."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from airflow_provider_digitalhuman import compat
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+RECORD_KEY: Final = "digitalhuman_submission"
+
+log = logging.getLogger(__name__)
+
+
+class RecordStore(Protocol):
+    """Holds one JSON object for one task instance (DAG, run, task, map index)."""
+
+    def read(self) -> Any:
+        """Return the object, or None if there is none. Raises if that cannot be told."""
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        """Keep the object. Raises if it was not kept."""
+
+
+class TaskStateRecordStore:
+    """The task state store of Airflow 3.3 and later."""
+
+    def __init__(self, accessor: Any) -> None:
+        self._accessor = accessor
+
+    def read(self) -> Any:
+        """Return the object, or None if there is none."""
+        return self._accessor.get(RECORD_KEY)
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        """Keep the object for good: the run's deletion ends it, and no retention can end it sooner."""
+        self._accessor.set(RECORD_KEY, dict(value), retention=compat.never_expire())
+
+
+class VariableRecordStore:
+    """An Airflow Variable of its own: all that outlasts a try below Airflow 3.3."""
+
+    def __init__(self, key: str, description: str) -> None:
+        self._key = key
+        self._description = description
+
+    def read(self) -> Any:
+        """Return the object, or None if there is none."""
+        text = compat.read_variable(self._key)
+        return None if text is None else json.loads(text)
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        """Keep the object."""
+        compat.write_variable(self._key, json.dumps(value), self._description)
+
+    def delete(self) -> None:
+        """Remove the Variable."""
+        compat.delete_variable(self._key)
+
+
+class MemoryRecordStore:
+    """Keeps the record for this try only: where there is nothing better, or the author asked for no more."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+
+    def read(self) -> Any:
+        """Return the object, or None if there is none."""
+        return self._value
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        """Keep the object."""
+        self._value = dict(value)
+
+
+def store_for(context: "Context", durable: bool) -> RecordStore:
+    """Return the store for the task instance of ``context``."""
+    if not durable:
+        return MemoryRecordStore()
+    accessor = context.get("task_state_store")
+    if accessor is not None:
+        return TaskStateRecordStore(accessor)
+    if not compat.HAS_TASK_STATE_STORE:
+        return _variable_store(context)
+    log.warning(
+        "There is no task state store here, so nothing outlasts this try: a submission whose outcome is unknown is not"
+        " retried, but a try that dies around the POST leaves no trace for the next one."
+    )
+    return MemoryRecordStore()
+
+
+def tidy_up(context: "Context") -> None:
+    """Remove the record's Variable after the task instance has succeeded; the task state store needs no tidying."""
+    if not compat.HAS_TASK_STATE_STORE:
+        _variable_store(context).delete()
+
+
+def _variable_store(context: "Context") -> VariableRecordStore:
+    ti = context["ti"]
+    identity = [ti.dag_id, ti.run_id, ti.task_id, ti.map_index]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    shown = f"DAG {ti.dag_id}, run {ti.run_id}, task {ti.task_id}, map index {ti.map_index}"
+    return VariableRecordStore(f"{RECORD_KEY}_{digest}", f"DigitalHuman submission of {shown}. Do not edit.")
