@@ -7,7 +7,7 @@ SHELL := /bin/sh
 
 PYTHON ?= python3
 AIRFLOW ?= 3.3
-UV_VERSION := 0.13.9
+UV_VERSION := $(shell sed -n 's/^uv==//p' constraints/airflow-3.3.txt)
 PYTEST_ARGS ?=
 
 PY := .venv/bin/python
