@@ -1,6 +1,5 @@
 """The sandbox's own endpoints below /sandbox: ledger, faults, reset. They need no key."""
 
-import json
 import time
 from dataclasses import asdict
 from typing import Any
@@ -10,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from airflow_provider_digitalhuman.sandbox import answers
+from airflow_provider_digitalhuman.sandbox.body import parse_json, read_body
 from airflow_provider_digitalhuman.sandbox.faults import InvalidFaultError
 from airflow_provider_digitalhuman.sandbox.openapi import FAULT_BODY
 from airflow_provider_digitalhuman.sandbox.playing import ELSEWHERE
@@ -64,12 +64,9 @@ async def reset(request: Request) -> Response:
 @router.post("/sandbox/faults", openapi_extra=FAULT_BODY, response_class=Response)
 async def add_fault(request: Request) -> Response:
     """Switch a fault on."""
+    raw = await read_body(request)
     try:
-        definition = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        return answers.json_answer({"error": f"the body is not JSON: {error}"}, 422)
-    try:
-        fault = sandbox_of(request).faults.add(definition)
+        fault = sandbox_of(request).faults.add(parse_json((raw or b"").decode("utf-8", "replace")))
     except InvalidFaultError as error:
         return answers.json_answer({"error": str(error)}, 422)
     return answers.json_answer(fault.as_json(), 201)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from airflow_provider_digitalhuman.api.endpoints import CREATE_PATH, DEFAULT_BASE_URL, RESULT_PATH
 from airflow_provider_digitalhuman.sandbox import answers
+from airflow_provider_digitalhuman.sandbox.body import parse_json, read_body
 from airflow_provider_digitalhuman.sandbox.openapi import CREATE_BODY, TASK_ANSWER
 from airflow_provider_digitalhuman.sandbox.playing import held_up, instead, reshaped
 from airflow_provider_digitalhuman.sandbox.state import Sandbox, root_of, sandbox_of
@@ -18,8 +19,6 @@ from airflow_provider_digitalhuman.sandbox.store import CreateRequest, Task
 from airflow_provider_digitalhuman.sandbox.wire import CutAnswer, NoAnswer
 
 BASE_PATH: Final = urlsplit(DEFAULT_BASE_URL).path
-_MAX_BODY: Final = 1024 * 1024
-_MAX_DEPTH: Final = 32
 
 router = APIRouter(prefix=BASE_PATH)
 
@@ -38,12 +37,12 @@ async def create(request: Request) -> Response:
 
 
 async def _create(sandbox: Sandbox, request: Request, entry: CreateRequest) -> Response:
-    raw = await _body(request)
+    raw = await read_body(request)
     if raw is None:
         entry.outcome = "refused"
         return answers.spring_error(413, request.scope["path"])
     text = raw.decode("utf-8", "replace")
-    content = _json(text)
+    content = parse_json(text)
     entry.body = text[:2000] if content is None else content
 
     before = sandbox.faults.pick("create", text, when="before")
@@ -107,38 +106,6 @@ def _segment(request: Request) -> str | None:
     raw = request.scope["raw_path"].decode("latin-1")
     segment = raw.removeprefix(BASE_PATH + RESULT_PATH)
     return None if not segment or "/" in segment else unquote(segment)
-
-
-async def _body(request: Request) -> bytes | None:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size <= _MAX_BODY:
-            parts.append(part)
-    return b"".join(parts) if size <= _MAX_BODY else None
-
-
-def _json(text: str) -> Any:
-    """The JSON of a body; None if it is none, or nested deeper than anything that makes sense."""
-    try:
-        content = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        return None
-    level = [content]
-    for _ in range(_MAX_DEPTH):
-        level = [
-            child
-            for value in level
-            for child in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
-        ]
-        if not level:
-            return content
-    return None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _refusal(entry: CreateRequest, request: Request, content: Any) -> Response | None:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.sandbox import admin, answers, api, files
-from airflow_provider_digitalhuman.sandbox.state import Sandbox, Settings
+from airflow_provider_digitalhuman.sandbox.state import Sandbox, Settings, sandbox_of
 from airflow_provider_digitalhuman.sandbox.wire import connection_of
 
 
@@ -24,7 +24,7 @@ def create_app(settings: Settings) -> FastAPI:
         sandbox = Sandbox(settings)
         sandbox.start()
         yield {"sandbox": sandbox}
-        sandbox.store.close()
+        sandbox.stop()
 
     app = FastAPI(
         title="DigitalHuman sandbox",
@@ -47,6 +47,7 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     path = request.scope["path"]
     if isinstance(error, HTTPException) and error.status_code == 405:
         return answers.spring_error(405, path)
+    sandbox_of(request).counters.unknown_paths += 1
     return answers.no_handler(request.method, path)
 
 

@@ -5,6 +5,7 @@ import ipaddress
 import ssl
 import time
 import urllib.request
+from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,10 @@ def fetch(field: str, url: str, target: Path) -> str:
     digest = hashlib.sha256()
     size = 0
     try:
-        with _opener(url).open(url, timeout=_SOCKET_SECONDS) as answer, target.open("wb") as file:
+        with (
+            _opener(loopback=_is_loopback(urlsplit(url).hostname or "")).open(url, timeout=_SOCKET_SECONDS) as answer,
+            target.open("wb") as file,
+        ):
             while chunk := answer.read1(_CHUNK):
                 size += len(chunk)
                 if size > MAX_BYTES:
@@ -44,13 +48,15 @@ def fetch(field: str, url: str, target: Path) -> str:
     return digest.hexdigest()
 
 
-def _opener(url: str) -> urllib.request.OpenerDirector:
+@lru_cache
+def _opener(*, loopback: bool) -> urllib.request.OpenerDirector:
     """Open http and https only: the standard opener would follow a redirect to ftp, or open a file."""
-    loopback = _is_loopback(urlsplit(url).hostname or "")
-    tls = ssl.create_default_context()
     if loopback:  # a test server on this machine has a certificate of its own, and no proxy leads to it
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         tls.check_hostname = False
         tls.verify_mode = ssl.CERT_NONE
+    else:
+        tls = ssl.create_default_context()
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler({} if loopback else None),

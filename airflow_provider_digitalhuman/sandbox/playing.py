@@ -57,9 +57,9 @@ def instead(fault: Fault | None, request: Request, normal: dict[str, Any] | None
         case "json_array":
             return answers.json_answer(["queued"])
         case "custom":
-            # Encoded here: Starlette would fail on a lone surrogate.
-            text = options["text"].encode("utf-8", "replace")
-            return Response(text, options["status"], media_type=options["content_type"])
+            # Encoded here: Starlette would fail on a lone surrogate. These two statuses cannot have a body.
+            body = b"" if options["status"] in (204, 304) else options["text"].encode("utf-8", "replace")
+            return Response(body, options["status"], media_type=options["content_type"])
         case _:
             return _refusal(fault, normal)
 

@@ -43,6 +43,7 @@ class Counters:
     queries: int = 0
     downloads: int = 0
     key_leaked_to_files: int = 0
+    unknown_paths: int = 0
     elsewhere: int = 0
     key_leaked_elsewhere: int = 0
 
@@ -56,12 +57,18 @@ class Sandbox:
         self.faults = FaultBook()
         self.store = Store(settings.state_dir)
         self.studio = Studio(settings.state_dir / "files")
+        self._stopped = False
 
     def start(self) -> None:
         """Go on with the tasks that a server before this one left behind."""
         for task in self.store.tasks.values():
             if task.ending is None:
                 self._produce(task)
+
+    def stop(self) -> None:
+        """Let go of the files; a worker that ends later is not listened to any more."""
+        self._stopped = True
+        self.store.close()
 
     def accept(self, body: dict[str, Any], subject: str, fault: Fault | None) -> Task:
         """Accept a task; from here on it counts as charged.
@@ -101,6 +108,8 @@ class Sandbox:
         self.studio.submit(Job(task.body["audioUrl"], task.body["videoUrl"], done))
 
     def _finish(self, task: Task, result: Film | str) -> None:
+        if self._stopped:
+            return
         if isinstance(result, str):
             task.ending, task.error, task.takes = "failed", result, 0.0  # shown at once
         else:

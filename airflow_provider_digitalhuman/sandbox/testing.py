@@ -90,7 +90,7 @@ class SandboxClient:
 def _opener() -> urllib.request.OpenerDirector:
     import ssl
 
-    tls = ssl.create_default_context()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname = False  # the sandbox on this machine has a certificate of your own making
     tls.verify_mode = ssl.CERT_NONE
     return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls))

@@ -153,6 +153,8 @@ def _decode_time(packet: Packet[Any]) -> Fraction:
 
 def _copied_sounds(container: InputContainer, source: AudioStream, target: AudioStream) -> Iterator[Packet[Any]]:
     for packet in container.demux(source):
+        if packet.is_corrupt:
+            raise ValueError("the audio is cut off")
         if packet.size:
             packet.stream = target
             yield packet
@@ -188,8 +190,8 @@ def _copied_pictures(
         for packet in container.demux(source):
             if not packet.size:
                 continue
-            if packet.pts is None or packet.dts is None:
-                raise ValueError("a packet without a time")
+            if packet.is_corrupt or packet.pts is None or packet.dts is None:
+                raise ValueError("a broken packet")
             if first is None:
                 first = packet.pts
             packet.pts, packet.dts = packet.pts - first + offset, packet.dts - first + offset

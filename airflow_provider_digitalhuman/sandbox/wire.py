@@ -87,6 +87,8 @@ class CutAnswer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write past uvicorn, which would not let a wrong answer out."""
         transport: asyncio.Transport = scope[_TRANSPORT]
+        if transport.is_closing():
+            return
         transport.write(self._raw)
         if self._reset:
             for _ in range(_FLUSH_TRIES):  # a reset overtakes what has not left yet
