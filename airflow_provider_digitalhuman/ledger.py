@@ -15,6 +15,8 @@ from airflow_provider_digitalhuman.exceptions import LedgerError
 OnUnknownSubmission = Literal["fail", "resubmit"]
 OnVideoFailed = Literal["fail", "retry"]
 
+ADOPTED: Final = "adopted"
+"""In place of a fingerprint: a person has named the video, whatever the request looks like."""
 _VERSION: Final = 1
 
 
@@ -173,7 +175,7 @@ def _decide_unknown(record: SubmissionRecord, cleared: bool, on_unknown: OnUnkno
 
 
 def _decide_submitted(record: SubmissionRecord, attempt: Attempt, cleared: bool) -> Decision:
-    if record.fingerprint == attempt.fingerprint:
+    if record.fingerprint in (attempt.fingerprint, ADOPTED):
         return Decision(Action.GO_ON, "this video was already submitted")
     differs = f"the request differs now (fingerprint {attempt.fingerprint}, paid for {record.fingerprint})"
     if cleared:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -10,6 +11,7 @@ from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, LedgerError, SubmissionUnknownError
 from airflow_provider_digitalhuman.fingerprint import fingerprint
 from airflow_provider_digitalhuman.ledger import (
+    ADOPTED,
     Action,
     Attempt,
     OnUnknownSubmission,
@@ -75,7 +77,7 @@ class Submission:
             known = "".join(f" Before this, it was given the video task ID {known}." for known in self.record.known_ids)
             log.warning("Submitting again: %s.%s", decision.why, known)
             return True
-        differs = self.record.fingerprint != self._fingerprint
+        differs = self.record.fingerprint not in (self._fingerprint, ADOPTED)
         log.log(
             logging.WARNING if differs else logging.INFO,
             "Not submitting: %s. Going on with video task %s.",
@@ -111,7 +113,7 @@ class Submission:
     def accepted(self, task: "VideoTask") -> None:
         """Write down the ID."""
         log.info("Accepted: the video task ID is %s, its status %s.", task.id, task.status)
-        self._advance(Stage.SUBMITTED, video_task_id=task.id, video_task=task.to_dict())
+        self._advance(Stage.SUBMITTED, video_task_id=task.id, video_task=replace(task, raw={}).to_dict())
 
     def recorded_task(self) -> "VideoTask":
         """Return the accepted task as it was written down.

@@ -1,0 +1,16 @@
+"""A submission with retries, for the tests of the ledger; `match` keeps the sandbox's faults apart."""
+
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
+
+with DAG(dag_id="ledger_probe", schedule=None, params={"audio_url": "", "video_url": ""}):
+    CreateDigitalHumanVideoOperator(
+        task_id="create_video",
+        audio_url="{{ params.audio_url }}",
+        video_url="{{ params.video_url }}",
+        retries=3,
+        retry_delay=timedelta(seconds=1),
+    )

@@ -1,0 +1,133 @@
+"""Retries, clears and the command line against a real Airflow: who may submit again, and who may not."""
+
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from airflow_provider_digitalhuman.sandbox.testing import SandboxClient
+from tools.airflow_cluster import AirflowCluster
+
+DAG_ID, TASK_ID = "ledger_probe", "create_video"
+
+
+@dataclass
+class Probe:
+    """One run of the probe DAG; its media carry a mark of their own, so that its POSTs can be counted."""
+
+    airflow: AirflowCluster
+    sandbox: SandboxClient
+    mark: str
+    run_id: str = ""
+
+    def start(self) -> str:
+        self.airflow.wait_until_dag_parsed(DAG_ID)
+        urls = {"audio_url": self.sandbox.sample_audio_url, "video_url": self.sandbox.sample_video_url}
+        self.run_id = self.airflow.trigger(DAG_ID, {key: f"{url}?mark={self.mark}" for key, url in urls.items()})
+        return self.state()
+
+    def clear(self) -> str:
+        self.airflow.clear(DAG_ID, self.run_id, [TASK_ID])
+        return self.state()
+
+    def state(self) -> str:
+        return str(self.airflow.wait_for_run(DAG_ID, self.run_id)["state"])
+
+    def posts(self) -> list[dict[str, Any]]:
+        return [post for post in self.sandbox.ledger()["requests"] if self.mark in str(post["body"])]
+
+    def tries(self) -> int:
+        return int(self.airflow.task_instances(DAG_ID, self.run_id)[0]["try_number"])
+
+    def log(self, try_number: int) -> str:
+        return self.airflow.task_log(DAG_ID, self.run_id, TASK_ID, try_number)
+
+    def xcom(self) -> str:
+        return str(self.airflow.xcom(DAG_ID, self.run_id, TASK_ID))
+
+    def ledger(self, *arguments: str, code: int = 0) -> str:
+        token = self.airflow.request("GET", "/auth/token").json()["access_token"]
+        done = ledger_command("--url", self.airflow.base_url, "--token", token, *arguments)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+
+def ledger_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "airflow_provider_digitalhuman.ledger_cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def probe(airflow: AirflowCluster, sandbox: SandboxClient) -> Probe:
+    return Probe(airflow, sandbox, secrets.token_hex(6))
+
+
+def test_clearing_a_success_makes_a_new_video(probe: Probe) -> None:
+    assert probe.start() == "success"
+    first = probe.xcom()
+    assert probe.clear() == "success"
+    assert probe.xcom() != first
+    assert len(probe.posts()) == 2
+    assert first in probe.log(2), "the ID that was paid for before is named"
+
+
+@pytest.mark.parametrize(
+    ("fault", "when"), [("reset", "before"), ("reset", "after"), ("http_status", "after"), ("no_id", "after")]
+)
+def test_an_unknown_outcome_ends_the_retries(probe: Probe, fault: str, when: str) -> None:
+    probe.sandbox.add_fault(on="create", fault=fault, match=probe.mark, when=when)
+    assert probe.start() == "failed"
+    assert (probe.tries(), len(probe.posts())) == (1, 1)
+    assert "not known whether the video was accepted" in probe.log(1)
+
+
+def test_clearing_an_unknown_outcome_submits_again(probe: Probe) -> None:
+    probe.sandbox.add_fault(on="create", fault="close", match=probe.mark, when="after")
+    assert probe.start() == "failed"
+    assert probe.clear() == "success"
+    assert len(probe.posts()) == 2
+
+
+def test_a_refusal_ends_the_retries_and_a_clear_submits(probe: Probe) -> None:
+    probe.sandbox.add_fault(on="create", fault="error_code", match=probe.mark)
+    assert probe.start() == "failed"
+    assert (probe.tries(), len(probe.posts())) == (1, 1)
+    assert probe.clear() == "success"
+    assert len(probe.posts()) == 2
+
+
+def test_a_stuck_submission_is_listed_and_adopted(probe: Probe) -> None:
+    probe.sandbox.add_fault(on="create", fault="reset", match=probe.mark, when="after")
+    assert probe.start() == "failed"
+    where = (DAG_ID, probe.run_id, TASK_ID)
+    assert probe.run_id in probe.ledger("list")
+    assert '"stage": "unknown"' in probe.ledger("show", *where)
+
+    in_console = next(task["id"] for task in probe.sandbox.ledger()["tasks"] if probe.mark in str(task["body"]))
+    assert in_console in probe.ledger("adopt", *where, in_console)
+    assert probe.run_id not in probe.ledger("list")
+    assert probe.clear() == "success"
+    assert probe.xcom() == in_console
+    assert len(probe.posts()) == 1
+
+
+def test_a_stuck_submission_is_released(probe: Probe) -> None:
+    probe.sandbox.add_fault(on="create", fault="reset", match=probe.mark, when="before")
+    assert probe.start() == "failed"
+    where = (DAG_ID, probe.run_id, TASK_ID)
+    assert "released" in probe.ledger("release", *where)
+    assert "is not stuck" in probe.ledger("release", *where, code=1)
+    assert probe.clear() == "success"
+    assert len(probe.posts()) == 2
+    assert probe.run_id in probe.ledger("list", "--all", "--dag-id", DAG_ID)
+
+
+def test_the_command_says_in_a_sentence_what_it_cannot_do(probe: Probe) -> None:
+    assert "no record" in probe.ledger("show", DAG_ID, "no-such-run", TASK_ID, code=1)
+    wrong = ledger_command("--url", "http://127.0.0.1:9", "list")
+    assert wrong.returncode == 1
+    assert "does not answer" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
