@@ -55,8 +55,8 @@ format: $(READY) ## Put all files into the project's format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-matrix: $(READY) ## Run the unit tests and the main job on every supported Airflow
-	$(PY) -m tools.matrix
+matrix: $(READY) ## Run the unit tests and the main job on every supported Airflow (SERIES="2.11 3.0": on these)
+	$(PY) -m tools.matrix $(SERIES)
 
 constraints: $(READY) ## Write constraints/ again, with the newest versions that work
 	tools/compile_constraints.sh "$$PWD/.venv/bin/uv"
