@@ -2,25 +2,28 @@
 
 import re
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 EXCERPT_LENGTH: Final = 300
-_URL: Final = re.compile(r"(?i)\bhttps?://[^\s\"'<>\\]+")
-_USER: Final = re.compile(r"//[^/?#]*@")
+# As it stands in JSON too, which may spell "/" as "\/", "&" as "\u0026", and put "\n" right before the URL.
+_URL: Final = re.compile(r"(?i)https?:(?:\\?/){2}[^\s\"<>]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_USER: Final = re.compile(r"(^\s*(?://)?|://)[^/?#]*@")
+_PARTS: Final = re.compile(r"([^?#]*)(\?[^#])?")
 
 
 def redact_url(url: str) -> str:
     """Return ``url`` without user, password and fragment, and with ``…`` for its query string."""
-    plain = _USER.sub("//", url)
-    try:
-        parts = urlsplit(plain)
-    except ValueError:
-        return re.split(r"[?#]", plain, maxsplit=1)[0]
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "…" if parts.query else "", ""))
+    parts = _PARTS.match(_USER.sub(r"\1", url))
+    assert parts is not None  # it matches the empty string
+    return parts.group(1) + ("?…" if parts.group(2) else "")
 
 
 def excerpt(text: str, length: int = EXCERPT_LENGTH) -> str:
     """Return the start of ``text`` on one line, the URLs in it redacted, for an error message."""
     # The cut comes after the redaction: the end of a signed URL must not be what is left of it.
-    flat = " ".join(_URL.sub(lambda match: redact_url(match.group()), text).split())
+    flat = " ".join(_CONTROL.sub(" ", _URL.sub(_redacted, text)).split())
     return flat if len(flat) <= length else flat[:length] + "…"
+
+
+def _redacted(found: re.Match[str]) -> str:
+    return redact_url(found.group().replace("\\/", "/"))

@@ -9,14 +9,20 @@ from typing import Any, Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from airflow_provider_digitalhuman.api.endpoints import DEFAULT_MODEL, RECOMMENDED_MODEL_VERSION
-from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
+from airflow_provider_digitalhuman.api.redact import EXCERPT_LENGTH, excerpt, redact_url
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 
 AUDIO_EXTENSIONS: Final = ("mp4", "mp3", "wav", "m4a", "aac", "aar")
 """The vendor lists ``aar``; very likely a slip for ``aac``, which a sibling page lists. Both are let through."""
 
 _EXTENSION: Final = re.compile(r"\.(?=[0-9]*[A-Za-z])([0-9A-Za-z]{2,5})$")
-_PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".home.arpa")
+_PRIVATE_SUFFIXES: Final = (
+    *(".localhost", ".localdomain", ".local", ".internal", ".home.arpa"),
+    *(".intranet", ".private", ".corp", ".home", ".lan"),  # RFC 6762, appendix G: not in the public DNS
+)
+_SITE_LOCAL: Final = ipaddress.IPv6Network("fec0::/10")
+_CARRY_IPV4: Final = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
+"""Networks whose addresses end with the IPv4 address that is meant."""
 _SWITCH_WORDS: Final[Mapping[str, bool]] = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -78,7 +84,8 @@ def is_private_host(host: str) -> bool:
     if name == "localhost" or name.endswith(_PRIVATE_SUFFIXES):
         return True
     try:
-        return not _address(name).is_global
+        address = _address(name)
+        return not address.is_global or address in _SITE_LOCAL
     except (ValueError, OSError):
         return "." not in name  # a name of one label is known to a local resolver only
 
@@ -86,7 +93,9 @@ def is_private_host(host: str) -> bool:
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     if ":" in name:
         address = ipaddress.IPv6Address(name.partition("%")[0])
-        return address.ipv4_mapped or address
+        if any(address in network for network in _CARRY_IPV4):
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return address.ipv4_mapped or address.sixtofour or address
     # inet_aton knows the short and numeric spellings that HTTP clients know too: 127.1, 0x7f000001
     return ipaddress.IPv4Address(socket.inet_aton(name))
 
@@ -163,8 +172,8 @@ def _split(field: str, value: str) -> SplitResult:
     try:
         parts = urlsplit(value.strip())
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise _invalid(field, value, f"it is not a URL ({error}); give an http(s) URL") from None
+    except ValueError:  # not its text: it can hold the password
+        raise _invalid(field, value, "its host or port is malformed; give an http(s) URL") from None
     if parts.scheme.lower() not in ("http", "https"):
         raise _invalid(
             field, value, "the API fetches over the network: upload the file and give its http:// or https:// URL"
@@ -195,5 +204,6 @@ def _percent_encoded(parts: SplitResult) -> str:
 
 
 def _invalid(field: str, value: Any, cure: str) -> InvalidRequestError:
-    shown = excerpt(redact_url(value)) if isinstance(value, str) else value
-    return InvalidRequestError(f"{field}={shown!r} cannot be used: {cure}.")
+    # Spaces stay as they are in a text: they may be what is wrong with it.
+    shown = redact_url(value)[:EXCERPT_LENGTH] if isinstance(value, str) else value
+    return InvalidRequestError(f"{field}={excerpt(repr(shown))} cannot be used: {cure}.")
