@@ -242,13 +242,13 @@ class AirflowCluster:
 
     def stop(self) -> None:
         """End every process of this cluster, orphans included; safe to call twice."""
-        atexit.unregister(self.stop)
         end_sessions(self._leaders)
         for process in self._running.values():
             process.wait()
         self._running.clear()
         self._leaders.clear()
         (self.home / _STATE_FILE).unlink(missing_ok=True)
+        atexit.unregister(self.stop)  # last: an impatient second Ctrl-C in here leaves the rest to the exit
 
     def detach(self) -> None:
         """Leave everything running when this program ends; :func:`stop_home` ends it later."""
