@@ -66,7 +66,10 @@ def _reason(error: FFmpegError | ValueError) -> str:
 
 
 def _open(path: Path) -> InputContainer:
-    return av.open(str(path), "r", metadata_errors="replace")
+    try:
+        return av.open(str(path))
+    except UnicodeDecodeError:  # tags in an old encoding; PyAV 19 reads them by itself and has no such parameter
+        return av.open(str(path), "r", metadata_errors="replace")
 
 
 def _probe_audio(path: Path) -> _Audio:

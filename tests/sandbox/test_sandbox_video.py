@@ -91,6 +91,15 @@ def test_adts_sound(tmp_path):
     check(target, produce(tmp_path / "a.aac", files.MEDIA / "presenter.mp4", target))
 
 
+def test_tags_in_an_old_encoding_do_no_harm(tmp_path):
+    wav = make_wav(tmp_path / "a.wav", 1.0, 16_000).read_bytes()
+    tags = b"INFOINAM" + (8).to_bytes(4, "little") + b"caf\xe9 \xfc\xff\0"
+    wav += b"LIST" + len(tags).to_bytes(4, "little") + tags
+    (tmp_path / "a.wav").write_bytes(wav[:4] + (len(wav) - 8).to_bytes(4, "little") + wav[8:])
+    target = tmp_path / "target.mp4"
+    check(target, produce(tmp_path / "a.wav", files.MEDIA / "presenter.mp4", target))
+
+
 @pytest.mark.parametrize("content", [b"", b"x", b"<html></html>", b"\0" * 5000, b"RIFF\xff\xff\xff\xffWAVEfmt "])
 def test_rubbish_is_a_media_error(tmp_path, content):
     rubbish = tmp_path / "rubbish"
