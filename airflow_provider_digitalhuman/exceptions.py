@@ -4,7 +4,10 @@ No Airflow in here: the classes serve the pure ``api`` package and the hook too.
 turn them into what Airflow understands with :func:`airflow_provider_digitalhuman.compat.airflow_retries`.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from airflow_provider_digitalhuman.api.response import VideoTask
 
 
 class DigitalHumanError(Exception):
@@ -87,9 +90,20 @@ class VideoTaskNotFoundError(DigitalHumanError):
 
 
 class VideoFailedError(DigitalHumanError):
-    """The vendor ended the task without a video: failed, cancelled or expired (contract F16)."""
+    """The vendor ended the task without a video: failed, cancelled or expired (contract F16).
+
+    :param task: the task as the vendor reported it last.
+    """
 
     ends_retries = True
+
+    def __init__(self, message: str, task: "VideoTask | None" = None) -> None:
+        super().__init__(message)
+        self.task = task
+
+
+class VideoUrlMissingError(DigitalHumanError):
+    """The task is completed, but its URL does not come; another try asks again (contract F18)."""
 
 
 class WaitTimeoutError(DigitalHumanError):
@@ -98,3 +112,9 @@ class WaitTimeoutError(DigitalHumanError):
 
 class DownloadError(DigitalHumanError):
     """The finished video could not be fetched, verified or stored (contract F20-F22)."""
+
+
+class DownloadRefusedError(DownloadError):
+    """The finished video may not be stored: too large, at a private address, or another file is in its place."""
+
+    ends_retries = True
