@@ -22,15 +22,14 @@ else:
     _ConnectionBase = object
 
 USER_AGENT: Final = f"airflow-provider-digitalhuman/{__version__}"
-READ_TIMEOUT: Final = 60.0
-"""Seconds without a single byte after which a transfer counts as broken off."""
 MAX_REDIRECTS: Final = 5
 NETWORK_ERRORS: Final = (requests.RequestException, HTTPError, OSError)
 """What reading an answer can raise. The texts of the first two may hold the whole URL: see :func:`describe`."""
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_PAGE_TYPES: Final = ("text/html", "application/xhtml+xml", "application/json", "application/xml", "text/xml")
-_PAGE_STARTS: Final = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")
+_HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
+_HTML_STARTS: Final = (b"<!doctype html", b"<html")
+_MESSAGE_TYPES: Final = ("application/json", "application/xml", "text/xml")
 _LEAST_SECRET: Final = 8
 
 
@@ -64,8 +63,8 @@ class FileSession:
         allow_private_hosts: bool,
         verify: bool | str = True,
         proxies: Mapping[str, str] | None = None,
-        connect_timeout: float = 10.0,
-        read_timeout: float = READ_TIMEOUT,
+        connect_timeout: float,
+        read_timeout: float,
     ) -> None:
         self._allow_private_hosts = allow_private_hosts
         self._verify = verify
@@ -154,10 +153,23 @@ def describe(error: BaseException) -> str:
     return f"{type(root).__name__}: {words}" if words else type(root).__name__
 
 
+def is_html(response: requests.Response, start: bytes) -> bool:
+    """Tell whether an answer is an HTML page, by its first bytes, or its content type where those do not deny it."""
+    text = _text_start(start)
+    return text.startswith(_HTML_STARTS) or (_kind(response) in _HTML_TYPES and text[:1] in (b"", b"<"))
+
+
 def is_page(response: requests.Response, start: bytes) -> bool:
-    """Tell whether an answer is a page or a message, not media: by its content type or its first bytes."""
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return kind in _PAGE_TYPES or start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGE_STARTS)
+    """Tell whether an answer is a page or a message in place of a video."""
+    return is_html(response, start) or _kind(response) in _MESSAGE_TYPES or _text_start(start).startswith(b"<?xml")
+
+
+def _kind(response: requests.Response) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _text_start(start: bytes) -> bytes:
+    return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
 
 
 def _inner(error: Any) -> Any:

@@ -1,0 +1,308 @@
+"""Places that a video is written to so that only the whole of it ever becomes visible.
+
+Which way is right depends on the store. fsspec's own ``close()`` is the wrong one: after an exception, and
+even when an abandoned file is collected as garbage, it publishes what has been written so far.
+"""
+
+import fcntl
+import glob
+import hashlib
+import os
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError, InvalidRequestError
+from airflow_provider_digitalhuman.logs import Log
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+PART_SIZE: Final = 8 * 1024 * 1024
+"""Bytes of one part of a multipart upload: what an upload holds in memory, some three times over."""
+MAX_PARTS: Final = 9_000
+"""Parts of one upload; the stores allow 10,000."""
+_READ_SIZE: Final = 1024 * 1024
+_LONGEST_NAME: Final = 200
+_SUFFIX: Final = ".part"
+_OBJECT_STORES: Final = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
+"""Stores where nothing is visible before an upload is completed, which fsspec's file does when it is closed."""
+
+
+class Sink(ABC):
+    """One file in the making. Used as a context manager: what was not published by its end is thrown away.
+
+    Every failure of the store comes out as :class:`DownloadError`, and nothing of the file stays behind.
+    """
+
+    def __init__(self, path: "ObjectStoragePath", log: Log) -> None:
+        self._path = path
+        self._uri = str(path)
+        self._log = log
+        self._published = False
+
+    def __enter__(self) -> "Sink":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if not self._published:
+            self._throw_away()
+
+    def write(self, data: bytes) -> None:
+        """Append to the file."""
+        with told(self._uri):
+            self._write(data)
+
+    def restart(self) -> None:
+        """Begin again with an empty file."""
+        with told(self._uri):
+            self._discard()
+
+    def publish(self, *, overwrite: bool) -> None:
+        """Make the file visible under its name, whole, in one step.
+
+        :raises DownloadRefusedError: if meanwhile another file is there, and ``overwrite`` is off.
+        """
+        with told(self._uri):
+            self._publish(overwrite)
+        self._published = True
+
+    def _throw_away(self) -> None:
+        try:
+            self._discard()
+        except Exception as error:  # the reason why it is thrown away must not be hidden by this one
+            self._log.warning("What was written for %s could not be removed: %s", self._uri, error)
+
+    @abstractmethod
+    def _write(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    def _publish(self, overwrite: bool) -> None: ...
+
+    @abstractmethod
+    def _discard(self) -> None: ...
+
+
+def open_store(uri: str, conn_id: str | None) -> "ObjectStoragePath":
+    """Return the path, with the file system behind it made ready.
+
+    :param conn_id: the Airflow connection of the store; None for the store's own default.
+    :raises InvalidRequestError: if there is no file system for it, with the cure.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    try:
+        path = ObjectStoragePath(uri, conn_id=conn_id)
+        path.fs  # noqa: B018 - made on first use
+    except (ValueError, ImportError) as error:
+        raise InvalidRequestError(
+            f"destination={uri!r} cannot be used: {error}. Install the provider of this store"
+            " (for s3://: apache-airflow-providers-amazon[s3fs])."
+        ) from error
+    return path
+
+
+def open_sink(path: "ObjectStoragePath", max_bytes: int, log: Log) -> Sink:
+    """Return the right way of writing to this store.
+
+    :param max_bytes: the largest file to expect, which the size of a part depends on.
+    """
+    from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+
+    if isinstance(path.fs, LocalFileSystem):
+        return LocalSink(path, log)
+    if path.protocol in _OBJECT_STORES:
+        return ObjectSink(path, max_bytes, log)
+    return MovedSink(path, log)
+
+
+def size_and_md5(path: "ObjectStoragePath", *, overwrite: bool) -> tuple[int, str] | None:
+    """Read the file at ``path`` in constant memory; None if there is none.
+
+    :param overwrite: whether the file may be replaced, so that it does no harm if the store forbids to look.
+    """
+    fs, size, digest = path.fs, 0, hashlib.md5(usedforsecurity=False)
+    with told(str(path)):
+        try:
+            if not _exists(path):
+                return None
+            with fs.open(path.path, "rb", block_size=PART_SIZE) as file:
+                while chunk := file.read(_READ_SIZE):
+                    size += len(chunk)
+                    digest.update(chunk)
+        except PermissionError:
+            if overwrite:
+                return None
+            raise
+    return size, digest.hexdigest()
+
+
+@contextmanager
+def told(uri: str) -> Iterator[None]:
+    """Turn whatever a store raises into :class:`DownloadError`, naming the place."""
+    try:
+        yield
+    except DownloadError:
+        raise
+    except Exception as error:
+        raise DownloadError(f"{uri} could not be read or written: {type(error).__name__}: {error}") from error
+
+
+class LocalSink(Sink):
+    """A local file: a hidden temporary name in the same directory, fsync, and a rename.
+
+    A process that is killed leaves its temporary file behind; the next one for the same destination removes it.
+    """
+
+    def __init__(self, path: "ObjectStoragePath", log: Log) -> None:
+        super().__init__(path, log)
+        self._target = Path(path.path)
+        self._temporary: Path | None = None
+        self._descriptor = -1
+
+    def _write(self, data: bytes) -> None:
+        if self._temporary is None:
+            self._open()
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def _open(self) -> None:
+        folder, name = self._target.parent, self._target.name[:_LONGEST_NAME]
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder, name)
+        temporary = folder / f".{name}.{secrets.token_hex(4)}{_SUFFIX}"
+        self._descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        self._temporary = temporary
+        with suppress(OSError):  # not every network file system has locks; then nothing is swept there either
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _publish(self, overwrite: bool) -> None:
+        assert self._temporary is not None
+        os.fsync(self._descriptor)
+        if overwrite:
+            self._temporary.replace(self._target)
+        else:
+            self._link()
+        folder = os.open(self._target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self._discard()
+
+    def _link(self) -> None:
+        """Give the file its name in one step that fails if the name is taken, which a rename would not."""
+        assert self._temporary is not None
+        try:
+            self._target.hardlink_to(self._temporary)
+        except FileExistsError:
+            raise _taken(self._uri) from None
+        except OSError:  # no hard links here
+            if self._target.exists():
+                raise _taken(self._uri) from None
+            self._temporary.replace(self._target)
+
+    def _discard(self) -> None:
+        temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+            os.close(self._descriptor)
+
+
+class ObjectSink(Sink):
+    """An object store: parts are uploaded as they come, and become an object in one step when the file is closed.
+
+    S3 and Google can take an upload back; Azure's blocks stay invisible and go away by themselves after a week.
+    """
+
+    def __init__(self, path: "ObjectStoragePath", max_bytes: int, log: Log) -> None:
+        super().__init__(path, log)
+        mebibyte = 1024 * 1024
+        self._part_size = max(PART_SIZE, -(-max_bytes // MAX_PARTS // mebibyte) * mebibyte)
+        self._file: Any = None
+
+    def _write(self, data: bytes) -> None:
+        if self._file is None:
+            self._file = self._path.fs.open(self._path.path, "wb", block_size=self._part_size)
+        self._file.write(data)
+
+    def _publish(self, overwrite: bool) -> None:
+        if not overwrite and _exists(self._path):
+            raise _taken(self._uri)
+        self._file.close()
+        self._file = None
+
+    def _discard(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.discard()
+            finally:
+                file.closed = True  # else the garbage collector would close, and so publish, what there is
+
+
+class MovedSink(Sink):
+    """Any other store (SFTP, WebDAV, ...): a temporary name beside the destination, then the store's own move."""
+
+    def __init__(self, path: "ObjectStoragePath", log: Log) -> None:
+        super().__init__(path, log)
+        folder, _, name = path.path.rpartition("/")
+        self._folder = folder
+        self._temporary = f"{folder}/.{name[:_LONGEST_NAME]}.{secrets.token_hex(4)}{_SUFFIX}"
+        self._file: Any = None
+
+    def _write(self, data: bytes) -> None:
+        if self._file is None:
+            fs = self._path.fs
+            fs.makedirs(self._folder, exist_ok=True)
+            self._file = fs.open(self._temporary, "wb")
+        self._file.write(data)
+
+    def _publish(self, overwrite: bool) -> None:
+        fs = self._path.fs
+        self._file.close()
+        if _exists(self._path):
+            if not overwrite:
+                raise _taken(self._uri)
+            fs.rm(self._path.path)  # not every store can move onto a file
+        fs.mv(self._temporary, self._path.path)
+        self._file = None
+
+    def _discard(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(Exception):
+                file.close()
+            self._path.fs.rm(self._temporary)
+
+
+def _exists(path: "ObjectStoragePath") -> bool:
+    fs = path.fs
+    fs.invalidate_cache()
+    try:
+        kind = fs.info(path.path)["type"]
+    except FileNotFoundError:
+        return False
+    if kind == "directory":
+        raise DownloadRefusedError(f"{path} is a folder; end the destination with / to store the video in it.")
+    return True
+
+
+def _taken(uri: str) -> DownloadRefusedError:
+    return DownloadRefusedError(f"Another file has appeared at {uri}; it is left as it is. Use overwrite=True if not.")
+
+
+def _sweep(folder: Path, name: str) -> None:
+    """Remove temporary files of processes that are no more: nobody holds their lock."""
+    for leftover in folder.glob(f".{glob.escape(name)}.*{_SUFFIX}"):
+        with suppress(OSError):
+            descriptor = os.open(leftover, os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                leftover.unlink()
+            finally:
+                os.close(descriptor)
