@@ -11,6 +11,8 @@ from airflow_provider_digitalhuman.exceptions import DigitalHumanError
 
 AIRFLOW: Final = tuple(int(part) for part in airflow_version.split(".")[:2])
 HAS_TASK_STATE_STORE: Final = AIRFLOW >= (3, 3)
+HAS_START_FROM_TRIGGER: Final = AIRFLOW >= (3, 3)
+"""Below it is either commented out (3.1, 3.2) or renders no templates (2.11), and a task ID comes from one."""
 
 
 @contextmanager
@@ -26,6 +28,19 @@ def airflow_retries(*retried: type[DigitalHumanError]) -> Iterator[None]:
         if not error.ends_retries or isinstance(error, retried):
             raise
         raise AirflowFailException(str(error)) from error
+
+
+def first_rescheduled_at(sensor: Any, context: Any) -> float | None:
+    """Return when a rescheduled sensor poked first, over all tries since the last clear, in Unix seconds."""
+    ti = context["ti"]
+    if AIRFLOW >= (3, 0):
+        moment = ti.get_first_reschedule_date(context)
+    else:
+        from airflow.sensors.base import _orig_start_date  # type: ignore[import-not-found]  # Airflow 2
+
+        first_try = (ti.max_tries or 0) - (sensor.retries or 0) + 1
+        moment = _orig_start_date(ti.dag_id, ti.task_id, ti.run_id, ti.map_index, first_try)
+    return moment.timestamp() if moment else None
 
 
 def never_expire() -> Any:

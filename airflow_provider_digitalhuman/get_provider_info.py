@@ -26,6 +26,19 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_provider_digitalhuman.operators.digitalhuman"],
             }
         ],
+        "sensors": [
+            {
+                "integration-name": "DigitalHuman",
+                "python-modules": ["airflow_provider_digitalhuman.sensors.digitalhuman"],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": "DigitalHuman",
+                "python-modules": ["airflow_provider_digitalhuman.triggers.digitalhuman"],
+            }
+        ],
+        "extra-links": ["airflow_provider_digitalhuman.links.DigitalHumanVideoLink"],
         "hooks": [
             {
                 "integration-name": "DigitalHuman",
@@ -67,6 +80,14 @@ def get_provider_info() -> dict[str, Any]:
                     "query_timeout": {
                         "label": "Query time-out (s)",
                         "description": "Seconds for the answer to a query. Empty: 30.",
+                        "schema": {"type": ["number", "null"], "default": None, "exclusiveMinimum": 0},
+                    },
+                    "max_queries_per_second": {
+                        "label": "Queries per second",
+                        "description": (
+                            "How many queries one triggerer may send with this key for all waiting videos together."
+                            " Empty: 20."
+                        ),
                         "schema": {"type": ["number", "null"], "default": None, "exclusiveMinimum": 0},
                     },
                     "verify": {

@@ -24,6 +24,8 @@ QUERY_TIMEOUT: Final = 30.0
 MIN_POLL_INTERVAL: Final = 5.0
 MAX_POLL_INTERVAL: Final = 10.0
 """Seconds between two queries for one task, as the vendor asks."""
+DEFAULT_QUERIES_PER_SECOND: Final = 20.0
+"""Ceiling of queries with one key from one triggerer; the vendor has a limit, but states no number."""
 
 
 def create_url(base_url: str) -> str:

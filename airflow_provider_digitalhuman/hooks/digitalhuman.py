@@ -174,9 +174,16 @@ class DigitalHumanHook(BaseHook):
     def query_video(self, video_task_id: str) -> VideoTask:
         """Ask once for the state of a video; what to make of a failure is the caller's to decide.
 
+        After a refused key the next call reads the connection again: the key may have been replaced.
+
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: see :func:`read_query`.
         """
-        return read_query(self._query(video_task_id), video_task_id)
+        try:
+            return read_query(self._query(video_task_id), video_task_id)
+        except AuthenticationError:
+            self.close()
+            self.__dict__.pop("settings", None)
+            raise
 
     def _query(self, video_task_id: str) -> Answer:
         from airflow_provider_digitalhuman.hooks.transport import TransportError

@@ -12,6 +12,7 @@ from airflow_provider_digitalhuman.api.endpoints import (
     CONNECT_TIMEOUT,
     DEFAULT_BASE_URL,
     DEFAULT_MODEL,
+    DEFAULT_QUERIES_PER_SECOND,
     QUERY_TIMEOUT,
     SUBMIT_TIMEOUT,
 )
@@ -34,6 +35,7 @@ class ConnectionSettings:
     :param connect_timeout: seconds to reach the server.
     :param submit_timeout: seconds for the answer to a create.
     :param query_timeout: seconds for the answer to a query.
+    :param max_queries_per_second: how many queries one triggerer may send with this key.
     :param verify: True, False, or the path of a CA file.
     :param proxies: proxy URL by scheme; may hold a password, so it is never shown.
     """
@@ -44,6 +46,7 @@ class ConnectionSettings:
     connect_timeout: float = CONNECT_TIMEOUT
     submit_timeout: float = SUBMIT_TIMEOUT
     query_timeout: float = QUERY_TIMEOUT
+    max_queries_per_second: float = DEFAULT_QUERIES_PER_SECOND
     verify: bool | str = True
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -68,6 +71,7 @@ class ConnectionSettings:
             connect_timeout=_positive(extra, "connect_timeout", CONNECT_TIMEOUT),
             submit_timeout=_positive(extra, "submit_timeout", SUBMIT_TIMEOUT),
             query_timeout=_positive(extra, "query_timeout", QUERY_TIMEOUT),
+            max_queries_per_second=_positive(extra, "max_queries_per_second", DEFAULT_QUERIES_PER_SECOND),
             verify=_verify(extra.get("verify")),
             proxies=_proxies(extra.get("proxies")),
         )

@@ -1,0 +1,198 @@
+"""The sensor: waits for a video that another task has submitted."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_digitalhuman.compat import HAS_START_FROM_TRIGGER, airflow_retries, first_rescheduled_at
+from airflow_provider_digitalhuman.exceptions import DigitalHumanError, WaitTimeoutError
+from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
+from airflow_provider_digitalhuman.links import DigitalHumanVideoLink, push_video_link
+from airflow_provider_digitalhuman.waiting import (
+    Done,
+    Failed,
+    VideoWait,
+    Wait,
+    checked_video_task_id,
+    query_outcome,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+RESCHEDULE_INTERVAL: Final = 60.0
+"""Seconds between two pokes in reschedule mode, each of which starts a process; Airflow's own default."""
+
+
+class DigitalHumanVideoSensor(BaseSensorOperator):
+    """Wait until a video is made, and return its task (``id``, ``status``, ``video_url``, ``md5``, ...) as a dict.
+
+    The modes ``poke``, ``reschedule`` and deferrable end alike: same result, same errors, same messages. A video that
+    the vendor fails, a refused key and an unknown ID fail the task for good; the end of ``timeout`` fails it as it does
+    for Airflow's own sensors, without a retry, and a clear goes on waiting. ``soft_fail`` skips in these cases.
+
+    ``timeout`` counts from the start of the try; in reschedule mode from the first poke, over all tries. In reschedule
+    mode nothing is remembered between two pokes, so a refused key, an unknown ID and a missing URL are asked about
+    again some times (in about 2 minutes at most) before the worker slot is given back.
+
+    :param video_task_id: the vendor's task ID. (templated)
+    :param digitalhuman_conn_id: the Airflow connection. (templated)
+    :param deferrable: wait in the triggerer, without a worker slot, whatever ``mode`` says; default: Airflow's
+        ``[operators] default_deferrable``.
+    :param start_from_trigger: with ``deferrable``, go to the triggerer at once, without a worker slot before. Airflow
+        3.3 and later; without effect on mapped tasks, and on those with an ``execution_timeout``.
+    :param poke_interval: seconds between two queries. None: 5 to 10 as the vendor asks, growing with the task's age;
+        60 in reschedule mode. A number is taken as it is, except when deferrable: then it is spread by a third and
+        grows, up to four times.
+    """
+
+    template_fields: Sequence[str] = ("video_task_id", "digitalhuman_conn_id")
+    operator_extra_links = (DigitalHumanVideoLink(),)
+    ui_color = "#e8def8"
+
+    def __init__(
+        self,
+        *,
+        video_task_id: str,
+        digitalhuman_conn_id: str = DigitalHumanHook.default_conn_name,
+        deferrable: bool | None = None,
+        start_from_trigger: bool = False,
+        poke_interval: timedelta | float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=RESCHEDULE_INTERVAL if poke_interval is None else poke_interval, **kwargs)
+        self.video_task_id = video_task_id
+        self.digitalhuman_conn_id = digitalhuman_conn_id
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.deferrable = deferrable
+        self._own_interval = None if poke_interval is None else float(self.poke_interval)
+        self._wait: VideoWait | None = None
+        self._hook: DigitalHumanHook
+        self._next_in = 0.0
+        self.start_from_trigger = bool(
+            start_from_trigger and deferrable and HAS_START_FROM_TRIGGER and self.execution_timeout is None
+        )
+        if self.start_from_trigger:
+            self._set_start_trigger_args()
+
+    def execute(self, context: "Context") -> Any:
+        """Wait in the way that was chosen, and return the completed task as a dict."""
+        started_at = time.time()
+        push_video_link(context["ti"])
+        with DigitalHumanHook(self.digitalhuman_conn_id) as hook:
+            self._hook = hook
+            if not self.deferrable:
+                rescheduled_at = first_rescheduled_at(self, context) if self.reschedule else None
+                self._wait = self._new_wait(rescheduled_at or started_at)
+                return super().execute(context)
+            wait = self._new_wait(started_at)
+            decision = self._ask(wait)
+        if isinstance(decision, Done):
+            return decision.task.to_dict()
+        self._defer(wait)
+
+    def poke(self, context: "Context") -> PokeReturnValue:
+        """Ask for the video once; more often only where an answer in doubt must be settled (reschedule mode)."""
+        assert self._wait is not None
+        decision = self._ask(self._wait)
+        while isinstance(decision, Wait) and decision.doubtful and self.reschedule:
+            time.sleep(decision.seconds)
+            decision = self._ask(self._wait)
+        if isinstance(decision, Done):
+            return PokeReturnValue(is_done=True, xcom_value=decision.task.to_dict())
+        self._next_in = decision.seconds
+        return PokeReturnValue(is_done=False)
+
+    def execute_complete(self, context: "Context", event: Any) -> dict[str, Any]:
+        """Return the completed task that the trigger's event brings, or raise the error that it brings."""
+        from airflow_provider_digitalhuman.triggers.events import task_of
+
+        with self._as_a_sensor():
+            task = task_of(event)
+        self.log.info("Video task %s is completed.", task.id)
+        return task.to_dict()
+
+    def _new_wait(self, started_at: float) -> VideoWait:
+        interval = self._own_interval
+        if self.reschedule and not self.deferrable:
+            interval = interval or RESCHEDULE_INTERVAL
+        with self._as_a_sensor():
+            return VideoWait(
+                checked_video_task_id(self.video_task_id),
+                deadline=started_at + self.timeout,
+                started_at=started_at,
+                poll_interval=interval,
+                fixed_interval=interval is not None and not self.deferrable,
+            )
+
+    def _ask(self, wait: VideoWait) -> Wait | Done:
+        with self._as_a_sensor():
+            outcome = query_outcome(lambda: self._hook.query_video(wait.video_task_id))
+            decision = wait.judge(outcome, time.time())
+            if isinstance(decision, Failed):
+                raise decision.error
+        if isinstance(decision, Wait) and decision.say:
+            self.log.info("%s", decision.say)
+        return decision
+
+    def _defer(self, wait: VideoWait) -> NoReturn:
+        from airflow_provider_digitalhuman.triggers.digitalhuman import deferral
+
+        self.log.info("Video task %s is awaited in the triggerer.", wait.video_task_id)
+        self.defer(
+            method_name="execute_complete",
+            **deferral(
+                wait.video_task_id,
+                digitalhuman_conn_id=self.digitalhuman_conn_id,
+                deadline=wait.deadline,
+                poll_interval=self._own_interval,
+            ),
+        )
+
+    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
+        if self.exponential_backoff:
+            return max(self._next_in, super()._get_next_poke_interval(*args, **kwargs))
+        return self._next_in
+
+    @contextmanager
+    def _as_a_sensor(self) -> Iterator[None]:
+        """Raise errors as Airflow's own sensors do, in all modes."""
+        try:
+            with airflow_retries():
+                yield
+        except WaitTimeoutError as error:
+            self._skip_if_wanted(error, self.soft_fail or self.never_fail)
+            raise AirflowSensorTimeout(str(error)) from error
+        except AirflowFailException as error:
+            self._skip_if_wanted(error, self.soft_fail or self.never_fail)
+            raise
+        except DigitalHumanError as error:
+            self._skip_if_wanted(error, self.never_fail)
+            raise
+
+    def _skip_if_wanted(self, error: Exception, wanted: bool) -> None:
+        if wanted:
+            raise AirflowSkipException(str(error)) from error
+
+    def _set_start_trigger_args(self) -> None:
+        from airflow_provider_digitalhuman.triggers.digitalhuman import start_trigger_args
+
+        self.start_trigger_args = start_trigger_args(
+            # As a template: an XComArg cannot be serialized, its text renders to the same.
+            video_task_id=str(self.video_task_id),
+            digitalhuman_conn_id=self.digitalhuman_conn_id,
+            timeout=self.timeout,
+            poll_interval=self._own_interval,
+        )

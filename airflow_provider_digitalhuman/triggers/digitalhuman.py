@@ -1,0 +1,157 @@
+"""The trigger: waits for one video in the triggerer, and wakes the task up when the wait has ended."""
+
+import math
+import random
+import time
+from asyncio import sleep
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
+
+from airflow_provider_digitalhuman.exceptions import InvalidRequestError
+from airflow_provider_digitalhuman.triggers.events import event_of
+from airflow_provider_digitalhuman.triggers.poller import LAST_QUERY_GRACE, SWEEP_INTERVAL, poller_for
+from airflow_provider_digitalhuman.waiting import Done, Failed, VideoWait, checked_video_task_id
+
+EARLIEST_EVENT: Final = 10.0
+"""Seconds after the deferral before which no event leaves: Airflow 3.3 can fail a task that is woken up at once,
+because the end of the worker's process is noticed up to 5 s late (apache/airflow issues 66374 and 67287)."""
+DEFERRAL_MARGIN: Final = LAST_QUERY_GRACE + SWEEP_INTERVAL + 150.0
+"""Seconds that Airflow's own time-out of the deferral comes after the deadline, so that ours, which says more, wins."""
+RESTART_SPREAD: Final = 5.0
+"""Seconds over which the first queries are spread when a triggerer takes over many waiting videos at once."""
+
+
+class DigitalHumanVideoTrigger(BaseTrigger):
+    """Waits for one video. All triggers of a connection share one poller, its connections and its pace.
+
+    What is serialized holds no secret, and only absolute times, so that a restart of the triggerer changes nothing.
+
+    :param digitalhuman_conn_id: ID of the Airflow connection.
+    :param video_task_id: the vendor's task ID.
+    :param deadline: Unix seconds at which the wait fails; None for a task that has started in the triggerer: then it
+        follows from the time-out that Airflow has set and keeps, see :func:`start_trigger_args`.
+    :param poll_interval: see :class:`~airflow_provider_digitalhuman.waiting.VideoWait`.
+    :param submitted_at: Unix seconds of the create where they are known.
+    :param not_before: Unix seconds before which no query and no event leaves.
+    """
+
+    def __init__(
+        self,
+        digitalhuman_conn_id: str,
+        video_task_id: str,
+        deadline: float | None = None,
+        poll_interval: float | None = None,
+        submitted_at: float | None = None,
+        not_before: float = 0.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.digitalhuman_conn_id = digitalhuman_conn_id
+        self.video_task_id = video_task_id
+        self.deadline = deadline
+        self.poll_interval = poll_interval
+        self.submitted_at = submitted_at
+        self.not_before = not_before
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and exactly the constructor's arguments."""
+        return (
+            "airflow_provider_digitalhuman.triggers.digitalhuman.DigitalHumanVideoTrigger",
+            {
+                "digitalhuman_conn_id": self.digitalhuman_conn_id,
+                "video_task_id": self.video_task_id,
+                "deadline": self.deadline,
+                "poll_interval": self.poll_interval,
+                "submitted_at": self.submitted_at,
+                "not_before": self.not_before,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait through the shared poller, and send the one event that says how it ended."""
+        first_in = max(self.not_before - time.time(), RESTART_SPREAD * random.random())  # noqa: S311
+        end: Done | Failed
+        try:
+            wait = self._wait()
+        except InvalidRequestError as error:
+            end = Failed(error)
+        else:
+            end = await poller_for(self.digitalhuman_conn_id).wait_for(wait, first_in, self.log.info)
+        await sleep(max(0.0, self.not_before - time.time()))
+        # Nothing may follow: Airflow 3.3 takes a trigger that is slow to end for one that was killed.
+        yield TriggerEvent(event_of(end, self.video_task_id))  # type: ignore[no-untyped-call]
+
+    def _wait(self) -> VideoWait:
+        return VideoWait(
+            checked_video_task_id(self.video_task_id),
+            deadline=self._deadline_of_airflow() if self.deadline is None else self.deadline,
+            poll_interval=self.poll_interval,
+            submitted_at=self.submitted_at,
+        )
+
+    def _deadline_of_airflow(self) -> float:
+        ends: datetime | None = getattr(self, "timeout_after", None)
+        if ends is None:
+            return math.inf
+        return (ends if ends.tzinfo else ends.replace(tzinfo=UTC)).timestamp() - DEFERRAL_MARGIN
+
+    async def on_kill(self) -> None:
+        """Say what becomes of the video (Airflow 3.3 and later).
+
+        Airflow also calls this where nobody killed anything, such as when another triggerer has taken over; there is
+        nothing to cancel at the vendor, so nothing is done.
+        """
+        self.log.warning(
+            "This trigger was told to stop watching video task %s: the Airflow task was marked or cleared, or another"
+            " triggerer has taken it over. The vendor has no cancel: the video goes on and is charged, and can be"
+            " picked up under this ID.",
+            self.video_task_id,
+        )
+
+
+def deferral(
+    video_task_id: str,
+    *,
+    digitalhuman_conn_id: str,
+    deadline: float,
+    poll_interval: float | None = None,
+    submitted_at: float | None = None,
+) -> dict[str, Any]:
+    """Return the arguments ``trigger`` and ``timeout`` for ``BaseOperator.defer``.
+
+    :param deadline: Unix seconds, as for :class:`~airflow_provider_digitalhuman.waiting.VideoWait`.
+    """
+    now = time.time()
+    trigger = DigitalHumanVideoTrigger(
+        digitalhuman_conn_id=digitalhuman_conn_id,
+        video_task_id=video_task_id,
+        deadline=deadline,
+        poll_interval=poll_interval,
+        submitted_at=submitted_at,
+        not_before=now + EARLIEST_EVENT,
+    )
+    return {"trigger": trigger, "timeout": timedelta(seconds=max(0.0, deadline - now) + DEFERRAL_MARGIN)}
+
+
+def start_trigger_args(
+    *, video_task_id: str, digitalhuman_conn_id: str, timeout: float, poll_interval: float | None
+) -> StartTriggerArgs:
+    """Return what starts a waiting task in the triggerer (Airflow 3.3 and later).
+
+    No deadline can be known when the DAG is parsed. Airflow keeps the moment at which its own time-out ends, also when
+    the triggerer restarts; the trigger reckons its deadline from that.
+
+    :param timeout: seconds to wait.
+    """
+    return StartTriggerArgs(
+        trigger_cls="airflow_provider_digitalhuman.triggers.digitalhuman.DigitalHumanVideoTrigger",
+        trigger_kwargs={
+            "digitalhuman_conn_id": digitalhuman_conn_id,
+            "video_task_id": video_task_id,
+            "poll_interval": poll_interval,
+        },
+        next_method="execute_complete",
+        timeout=timedelta(seconds=timeout + DEFERRAL_MARGIN),
+    )

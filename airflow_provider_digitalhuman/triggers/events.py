@@ -1,0 +1,74 @@
+"""What a trigger tells the task that it wakes up: the end of a wait as JSON types, and back.
+
+The event holds everything that the resumed task needs: ``dag.test()`` drops the arguments of the deferral.
+"""
+
+from typing import Any, Final
+
+from airflow_provider_digitalhuman import exceptions
+from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.exceptions import DigitalHumanError, VideoFailedError
+from airflow_provider_digitalhuman.waiting import Done, Failed
+
+_ERRORS: Final = {
+    name: kind
+    for name, kind in vars(exceptions).items()
+    if isinstance(kind, type) and issubclass(kind, DigitalHumanError)
+}
+
+
+class Event(dict[str, Any]):
+    """A payload whose ``repr`` keeps the signed URL of the video out of the log lines of Airflow's triggerer."""
+
+    def __repr__(self) -> str:
+        return f"video task {self.get('video_task_id')}: {self.get('error') or 'completed'}"
+
+    __str__ = __repr__
+
+
+def event_of(end: Done | Failed, video_task_id: str) -> Event:
+    """Return the payload that tells how a wait ended."""
+    if isinstance(end, Done):
+        return Event(status="completed", video_task_id=video_task_id, video_task=end.task.to_dict())
+    task = end.error.task if isinstance(end.error, VideoFailedError) else None
+    return Event(
+        status="failed",
+        video_task_id=video_task_id,
+        error=type(end.error).__name__,
+        message=str(end.error),
+        video_task=task.to_dict() if task else None,
+    )
+
+
+def task_of(event: Any) -> VideoTask:
+    """Return the completed task that ``event`` brings.
+
+    :raises DigitalHumanError: the error that ended the wait, of the same class and with the same message as the
+        blocking wait raises it; or, for an event that cannot be understood, one that says so.
+    """
+    try:
+        if event["status"] == "failed":
+            error = _error_of(event)
+        else:
+            task = VideoTask.from_dict(event["video_task"])
+            if event["status"] == "completed" and task.is_completed and task.video_url:
+                return task
+            error = _not_understood(event)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        error = _not_understood(event)
+    raise error
+
+
+def _error_of(event: dict[str, Any]) -> DigitalHumanError:
+    kind = _ERRORS.get(event["error"], DigitalHumanError)  # a newer triggerer can know more of them
+    if kind is VideoFailedError:
+        return VideoFailedError(event["message"], VideoTask.from_dict(event["video_task"]))
+    return kind(event["message"])
+
+
+def _not_understood(event: Any) -> DigitalHumanError:
+    shown = sorted(event) if isinstance(event, dict) else type(event).__name__
+    return DigitalHumanError(
+        f"The trigger's event cannot be understood ({shown}). The video is not affected: another try goes on waiting"
+        " for it."
+    )

@@ -1,0 +1,57 @@
+"""How fast one key may ask: a ceiling, and what a server that asks to slow down does to it. Pure."""
+
+from typing import Final
+
+LONGEST_PAUSE: Final = 60.0
+"""Seconds of silence after a refusal for asking too fast that names no time of its own."""
+SLOWEST: Final = 0.5
+"""Queries per second that it is slowed down to, unless the ceiling is below that."""
+_FIRST_PAUSE: Final = 5.0
+_CATCH_UP: Final = 0.05
+_RECOVERY: Final = 0.01
+
+
+class Pace:
+    """The queries of all waiting videos of one key, in a row.
+
+    Every refusal halves the rate and puts a pause before all queries; every answer brings a hundredth of the
+    ceiling back. All times are those of the event loop's clock.
+
+    :param ceiling: queries per second.
+    """
+
+    def __init__(self, ceiling: float) -> None:
+        self.ceiling = ceiling
+        self.rate = ceiling
+        self._next = 0.0
+        self._paused_until = 0.0
+        self._pause = _FIRST_PAUSE
+        self._refused_at = float("-inf")
+
+    def next_query_at(self) -> float:
+        """Return the earliest time at which a query may leave."""
+        return max(self._next, self._paused_until)
+
+    def sent(self, now: float) -> None:
+        """Take note of a query that leaves now."""
+        # A timer that came late is made up for, but a silence is not: no burst after it.
+        self._next = max(self._next, now - _CATCH_UP) + 1 / self.rate
+
+    def answered(self) -> None:
+        """Take note of an answer that does not ask to slow down."""
+        self.rate = min(self.ceiling, self.rate + self.ceiling * _RECOVERY)
+        self._pause = _FIRST_PAUSE
+
+    def refused(self, sent_at: float, now: float, retry_after: float | None) -> None:
+        """Take note of an answer that asks to slow down.
+
+        :param sent_at: when its query left. Those that left before the last refusal belong to the same storm.
+        :param retry_after: the seconds that the server asked for.
+        """
+        if sent_at >= self._refused_at:
+            self.rate = max(self.rate / 2, min(SLOWEST, self.ceiling))
+            if retry_after is None:
+                retry_after = self._pause
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self._refused_at = now
+        self._paused_until = max(self._paused_until, now + (retry_after or 0.0))
