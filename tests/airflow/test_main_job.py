@@ -52,9 +52,12 @@ def test_urls_can_be_given_when_the_dag_is_triggered(airflow: AirflowCluster, sa
     assert "given-at-trigger" not in airflow.task_log("digitalhuman_minimal", run_id, "create_video")
 
 
-def test_components_log_no_trouble_with_the_package(airflow: AirflowCluster) -> None:
-    """Discovery, the connection type and the imports of the provider, in every component."""
-    for log in Path(airflow.log_dir).glob("*.log"):
-        lines = [line.lower() for line in log.read_text(errors="replace").splitlines()]
-        about_it = [line for line in lines if "airflow_provider_digitalhuman" in line or "airflow-provider-" in line]
-        assert [line for line in about_it if any(word in line for word in ("error", "warning", "failed"))] == [], log
+@pytest.mark.parametrize("component", ["api-server", "dag-processor"])
+def test_components_load_the_package_without_trouble(airflow: AirflowCluster, component: str) -> None:
+    """Discovery, connection type, imports. Scheduler and triggerer also print what tasks and triggers say."""
+    if component not in airflow.components:
+        component = "scheduler"  # 2.11 with SQLite parses DAGs in there, and prints no task's log
+    lines = airflow.component_log(component).read_text(errors="replace").lower().splitlines()
+    assert lines
+    about_it = [line for line in lines if "airflow_provider_digitalhuman" in line or "airflow-provider-" in line]
+    assert [line for line in about_it if any(word in line for word in ("error", "warning", "failed"))] == []
