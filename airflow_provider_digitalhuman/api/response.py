@@ -6,6 +6,7 @@ says nothing, and only a *string* is ever a task status: the server's own error 
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -51,12 +52,14 @@ class Answer:
     :param body: the body's bytes, decoded from any transfer encoding.
     :param retry_after: the ``Retry-After`` header (seconds or an HTTP date).
     :param location: the ``Location`` header.
+    :param secret: the key that was sent: should a server echo it, it is shown to nobody.
     """
 
     http_status: int
-    body: bytes
+    body: bytes = field(repr=False)
     retry_after: str | None = None
-    location: str | None = None
+    location: str | None = field(default=None, repr=False)
+    secret: str = field(default="", repr=False)
 
     def retry_after_seconds(self) -> float | None:
         """Return the seconds that ``Retry-After`` asks to wait; None if it is absent or makes no sense."""
@@ -69,8 +72,18 @@ class Answer:
 
     def describe(self) -> str:
         """Return the answer for an error message: HTTP status and the start of the body, URLs redacted."""
-        body = excerpt(self.body.decode("utf-8", "replace"))
+        body = excerpt(self.text())
         return f"HTTP {self.http_status}, " + (f"body: {body}" if body else "empty body")
+
+    def text(self) -> str:
+        """Return the body for people to read: characters that JSON has escaped are shown as themselves."""
+        payload = _json_object(self)
+        text = self.body.decode("utf-8", "replace") if payload is None else json.dumps(payload, ensure_ascii=False)
+        return _masked(text, self.secret)
+
+    def target(self) -> str:
+        """Return where the answer redirects to, without the query string."""
+        return _masked(redact_url(self.location or "nowhere"), self.secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +166,8 @@ def read_create(answer: Answer) -> VideoTask:
         if task_id is not None:
             return _to_task(task, task_id)
         _raise_create_without_id(answer, payload)
-    if task_id is not None and _status_word(task) in _VOCABULARY:
+    # An id alone can be the request's, as some gateways put it into an error; but a 429 allows another POST.
+    if task_id is not None and (_status_word(task) in _VOCABULARY or answer.http_status == 429):
         raise _unknown(answer, f"it names a task ({task_id}) although its HTTP status says failure")
     _raise_create_http_error(answer)
 
@@ -201,10 +215,17 @@ _CODE_MEANING: Final[Mapping[str, _Meaning]] = {
 _REFUSED_ON_CREATE: Final = frozenset({400, 404, 405, 413, 415, 422})
 _REDIRECTS: Final = frozenset({301, 307, 308})
 """302 and 303 are left out: servers send them after a POST that they have carried out."""
-_BALANCE_WORDS: Final = ("余额", "欠费", "balance", "insufficient", "arrears")
+_BALANCE_WORDS: Final = re.compile(
+    r"余额|欠费|充值|arrears|(?<!im)balance(?![dr])|insufficient.?(?:credit|fund|quota)", re.IGNORECASE
+)
 _ALIASES: Final = ("result_url", "resultUrl", "videoUrl")
 _MILLISECONDS_FROM: Final = 1e12
 _DEEPEST: Final = 20
+_TAKEN_AS_IS: Final = frozenset({"id", "status", "code", "created", "md5", "video_url", *_ALIASES})
+"""The fields whose values the reading depends on."""
+_NAMES: Final = _TAKEN_AS_IS | {"data", "error", "message", "type"}
+_NOT_BY_CHANCE: Final = 16
+"""Characters of a key that is in no ID and no URL by chance."""
 
 
 def _raise_create_without_id(answer: Answer, payload: Mapping[str, Any] | None) -> NoReturn:
@@ -237,9 +258,8 @@ def _raise_create_http_error(answer: Answer) -> NoReturn:
             said + " There is no such path: the host field of the connection (base URL) is wrong."
         )
     if answer.http_status in _REDIRECTS:
-        target = redact_url(answer.location or "nowhere")
         raise RequestRefusedError(
-            f"{said} It redirects to {target}, and the key is never sent after a redirect:"
+            f"{said} It redirects to {answer.target()}, and the key is never sent after a redirect:"
             " put the right base URL into the host field of the connection."
         )
     if answer.http_status in _REFUSED_ON_CREATE:
@@ -253,8 +273,7 @@ def _key_refused(said: str) -> AuthenticationError:
 
 def _refused(answer: Answer, said: str) -> DigitalHumanError:
     # Nothing was accepted either way: the words only choose how the refusal is called (contract F8).
-    text = answer.body.decode("utf-8", "replace").lower()
-    kind = InsufficientBalanceError if any(word in text for word in _BALANCE_WORDS) else RequestRefusedError
+    kind = InsufficientBalanceError if _BALANCE_WORDS.search(answer.text()) else RequestRefusedError
     return kind(said)
 
 
@@ -269,7 +288,7 @@ def _json_object(answer: Answer) -> Mapping[str, Any] | None:
         payload = json.loads(answer.body, parse_constant=lambda _: None)
     except (ValueError, RecursionError):  # a bad encoding is a ValueError too
         return None
-    return _storable(payload) if isinstance(payload, dict) else None
+    return _without_secret(_storable(payload), answer.secret) if isinstance(payload, dict) else None
 
 
 def _storable(value: Any, depth: int = 0) -> Any:
@@ -287,13 +306,34 @@ def _storable(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def _without_secret(value: Any, secret: str, name: str | None = None) -> Any:
+    """Return ``value`` without the key, should a server echo it: the task goes to XCom.
+
+    What the task is found by is left alone if the key is so short that it can be in there by chance.
+    """
+    if isinstance(value, dict):
+        return {
+            key if key in _NAMES else _masked(key, secret): _without_secret(item, secret, key)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_secret(item, secret) for item in value]
+    if not isinstance(value, str) or (name in _TAKEN_AS_IS and len(secret) < _NOT_BY_CHANCE):
+        return value
+    return _masked(value, secret)
+
+
+def _masked(text: str, secret: str) -> str:
+    return text.replace(secret, "***") if secret else text
+
+
 def _task_object(payload: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return the object that describes the task: inside ``data`` if there is one there, else the whole."""
+    """Return the object that describes the task: the one with the ID, inside ``data`` or the whole."""
     payload = payload or {}
     inner = payload.get("data")
-    if isinstance(inner, dict) and (_task_id(inner) is not None or _status_word(inner) is not None):
-        return inner
-    return payload
+    if not isinstance(inner, dict) or (_task_id(inner) is None and _task_id(payload) is not None):
+        return payload
+    return inner if _task_id(inner) is not None or _status_word(inner) is not None else payload
 
 
 def _task_id(task: Mapping[str, Any]) -> str | None:

@@ -96,9 +96,13 @@ class Transport:
 
     def _answer(self, response: requests.Response, body: bytes | bytearray) -> Answer:
         headers = response.headers
-        # Without the key, should a server echo it: answers are shown in errors.
-        shown = bytes(body).replace(self._settings.api_key.encode(), b"***")
-        return Answer(response.status_code, shown, headers.get("Retry-After"), headers.get("Location"))
+        return Answer(
+            response.status_code,
+            bytes(body),
+            retry_after=headers.get("Retry-After"),
+            location=headers.get("Location"),
+            secret=self._settings.api_key,
+        )
 
     def _reason(self, error: Exception) -> str:
         return f"{type(error).__name__}: {error}".replace(self._settings.api_key, "***")
