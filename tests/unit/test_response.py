@@ -1,0 +1,730 @@
+"""The reader against the contract's tables: every answer seen, every trap, and any bytes at all."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pendulum
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from airflow_provider_digitalhuman.api.response import Answer, VideoTask, read_create, read_query
+from airflow_provider_digitalhuman.exceptions import (
+    AuthenticationError,
+    DigitalHumanError,
+    InsufficientBalanceError,
+    QueryError,
+    RateLimitError,
+    RequestRefusedError,
+    SubmissionUnknownError,
+    VideoTaskNotFoundError,
+)
+
+ID = "abc-123"
+QUEUED = {
+    "id": ID,
+    "object": "video",
+    "created": 1761635478,
+    "model": "kyy_digitalHuman",
+    "status": "queued",
+    "error": None,
+}
+LOGIN_FAILED = {"code": "204", "msg": "登录验证失败"}
+AUTHENTICATION_ERROR = {"error": {"code": "AuthenticationError", "message": "bad key", "type": "Unauthorized"}}
+HTML = b"<html><head><title>502 Bad Gateway</title></head></html>"
+
+
+def spring(status: int, error: str) -> dict[str, Any]:
+    return {
+        "timestamp": "2026-01-01T00:00:00.000+00:00",
+        "status": status,
+        "error": error,
+        "path": "/kyyReactApiServer",
+    }
+
+
+def answer(content: Any = b"", http_status: int = 200, **headers: str) -> Answer:
+    body = content if isinstance(content, bytes) else json.dumps(content, ensure_ascii=False).encode()
+    return Answer(http_status, body, **headers)
+
+
+def create(content: Any = b"", http_status: int = 200, **headers: str) -> VideoTask:
+    return read_create(answer(content, http_status, **headers))
+
+
+def query(content: Any = b"", http_status: int = 200, **headers: str) -> VideoTask:
+    return read_query(answer(content, http_status, **headers), ID)
+
+
+# --- create: accepted -------------------------------------------------------------------------------------------------
+
+
+def test_the_documented_answer() -> None:
+    task = create(QUEUED)
+    assert (task.id, task.status, task.object, task.model) == (ID, "queued", "video", "kyy_digitalHuman")
+    assert task.created == pendulum.datetime(2025, 10, 28, 7, 11, 18, tz="UTC")
+    assert isinstance(task.created, pendulum.DateTime)
+    assert task.created.tzinfo is not None
+    assert (task.video_url, task.md5, task.error) == (None, None, None)
+    assert not task.is_failed
+    assert not task.is_completed
+    assert task.is_known_status
+
+
+@pytest.mark.parametrize("code", [0, "0", 200, "200", None, ""])
+@pytest.mark.parametrize("http_status", [200, 201, 202])
+def test_the_data_envelope(code: Any, http_status: int) -> None:
+    task = create({"code": code, "msg": "success", "data": QUEUED}, http_status)
+    assert (task.id, task.status, task.model) == (ID, "queued", "kyy_digitalHuman")
+
+
+@pytest.mark.parametrize("code", [0, "0", 200, "200", None])
+def test_the_bare_object_beside_a_code(code: Any) -> None:
+    assert create({**QUEUED, "code": code, "msg": "ok"}).id == ID
+
+
+@pytest.mark.parametrize(
+    ("content", "task_id"),
+    [
+        ({"id": ID}, ID),
+        ({"id": ID, "status": None}, ID),
+        ({"id": ID, "status": 0}, ID),
+        ({"id": ID, "data": None}, ID),
+        ({"id": ID, "data": {"status": "queued"}}, ID),
+        ({"id": ID, "data": []}, ID),
+        ({"id": 12345, "status": "queued"}, "12345"),
+        ({"id": "任务/1 ?#", "status": "queued"}, "任务/1 ?#"),
+        ({"code": 0, "data": {"id": ID}}, ID),
+    ],
+)
+def test_an_id_is_an_acceptance_whatever_else_is_missing(content: Any, task_id: str) -> None:
+    task = create(content)
+    assert (task.id, task.status) == (task_id, "queued")
+
+
+def test_an_id_beside_an_error_code_is_kept_because_it_may_be_charged() -> None:
+    assert create({"code": 1001, "msg": "?", "data": {"id": ID, "status": "queued"}}).id == ID
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ("风控拒绝", "风控拒绝"),
+        ({"code": "Policy", "message": "policy rejected", "type": "server_error"}, "policy rejected"),
+        ({"message": "policy rejected"}, "policy rejected"),
+        ({"reason": "no face"}, "no face"),
+        (["no face"], "no face"),
+        (7, "7"),
+    ],
+)
+def test_f11_failed_at_once_is_a_task_that_failed(error: Any, text: str) -> None:
+    task = create({**QUEUED, "status": "failed", "error": error})
+    assert task.id == ID
+    assert task.is_failed
+    assert text in str(task.error)
+
+
+@pytest.mark.parametrize("error", ["", None, {}, [], False, 0])
+def test_an_empty_error_is_none(error: Any) -> None:
+    assert create({**QUEUED, "error": error}).error is None
+
+
+@pytest.mark.parametrize("shown", ["Queued", " queued ", "QUEUED\n"])
+def test_the_status_word_in_any_case(shown: str) -> None:
+    assert create({**QUEUED, "status": shown}).status == "queued"
+
+
+def test_the_echoed_model_is_only_kept() -> None:
+    assert create({**QUEUED, "model": "digitalHuman"}).model == "digitalHuman"
+
+
+# --- create: everything else ------------------------------------------------------------------------------------------
+
+CREATE_ERRORS: list[tuple[str, int, Any, type[DigitalHumanError]]] = [
+    # F4: a proxy can time out after the backend has accepted
+    *(("F4", status, HTML, SubmissionUnknownError) for status in (200, 500, 502, 503, 504, 520, 501)),
+    *(("F4", status, b"", SubmissionUnknownError) for status in (200, 201, 204, 500, 503)),
+    ("F4", 500, spring(500, "Internal Server Error"), SubmissionUnknownError),
+    ("F4", 503, {"code": 503, "msg": "busy"}, SubmissionUnknownError),
+    ("F4", 500, LOGIN_FAILED, SubmissionUnknownError),
+    ("F4", 500, QUEUED, SubmissionUnknownError),
+    ("F4", 408, b"", SubmissionUnknownError),
+    ("F4", 409, b"", SubmissionUnknownError),
+    # F3: the answer is broken
+    *(("F3", 200, json.dumps(QUEUED).encode()[:cut], SubmissionUnknownError) for cut in (1, 10, 40, 100)),
+    # F5: no id, no error code
+    *(
+        ("F5", 200, content, SubmissionUnknownError)
+        for content in (
+            *({}, [], [QUEUED], None, True, 1, "queued", {"status": "queued"}, {"data": None}, {"code": 0}),
+            *({"code": "0", "data": None}, {"code": 200, "msg": "success"}, {"code": "200", "data": {}}),
+            *({"id": ""}, {"id": " "}, {"id": None}, {"id": True}, {"id": {}}, {"id": [ID]}, {"id": 1.5}),
+            *({"code": True}, {"code": None, "error": {"code": None}}, {"error": "queue full"}),
+            *({"code": [500]}, {"code": {"code": 1}}),
+            {"msg": "缺少必填参数: prompt"},
+            spring(500, "Internal Server Error"),
+        )
+    ),
+    # F6: an error code, no id
+    *(
+        ("F6", 200, content, RequestRefusedError)
+        for content in (
+            {"code": 1001, "msg": "素材 URL 无法访问", "data": None},
+            {"code": "1001", "msg": "素材 URL 无法访问"},
+            {"code": -1, "data": None},
+            {"code": 500, "msg": "系统繁忙"},
+            {"code": "InvalidParameter", "msg": "prompt"},
+            {"error": {"code": "InvalidParameter", "message": "no", "type": "x"}},
+            {"code": 404},
+        )
+    ),
+    # F7: the key
+    ("F7", 200, LOGIN_FAILED, AuthenticationError),
+    ("F7", 200, {"code": 204, "msg": "登录验证失败"}, AuthenticationError),
+    ("F7", 200, {"code": "204", "msg": "登录验证失败", "data": None}, AuthenticationError),
+    ("F7", 200, {"code": 401}, AuthenticationError),
+    ("F7", 200, AUTHENTICATION_ERROR, AuthenticationError),
+    *(("F7", status, AUTHENTICATION_ERROR, AuthenticationError) for status in (401, 403)),
+    *(("F7", status, content, AuthenticationError) for status in (401, 403) for content in (b"", HTML)),
+    # F8: the balance
+    *(("F8", 402, content, InsufficientBalanceError) for content in (b"", HTML, {"code": 402, "msg": "?"})),
+    ("F8", 200, {"code": 402, "msg": "?"}, InsufficientBalanceError),
+    ("F8", 200, {"code": 1002, "msg": "余额不足，请充值"}, InsufficientBalanceError),
+    ("F8", 200, b'{"code": 1002, "msg": "\\u4f59\\u989d\\u4e0d\\u8db3"}', InsufficientBalanceError),
+    ("F8", 200, {"code": 1002, "msg": "Insufficient Balance"}, InsufficientBalanceError),
+    ("F8", 200, {"code": 1002, "msg": "账户已欠费"}, InsufficientBalanceError),
+    ("F8", 400, {"code": 1002, "msg": "余额不足"}, InsufficientBalanceError),
+    # F9: too fast
+    *(("F9", 429, content, RateLimitError) for content in (b"", HTML, {"code": 429}, LOGIN_FAILED)),
+    ("F9", 200, {"code": 429, "msg": "too many requests"}, RateLimitError),
+    ("F9", 200, {"code": "429", "msg": "too many requests"}, RateLimitError),
+    ("F9 with an id", 429, QUEUED, SubmissionUnknownError),
+    ("F9 with an id", 429, {"id": ID}, SubmissionUnknownError),
+    ("F9 with an id", 429, {"code": 429, "data": {"id": ID}}, SubmissionUnknownError),
+    # F10: refused
+    *(
+        ("F10", status, content, RequestRefusedError)
+        for status in (400, 404, 405, 413, 415, 422)
+        for content in (b"", HTML, {"msg": "no"}, spring(status, "Bad Request"))
+    ),
+    ("F10", 404, {"message": "No handler found for GET /kyyReactApiServer/v1/models"}, RequestRefusedError),
+    *(("redirect", status, b"", RequestRefusedError) for status in (301, 307, 308)),
+    *(("redirect after a POST", status, b"", SubmissionUnknownError) for status in (300, 302, 303, 304)),
+]
+
+
+@pytest.mark.parametrize(("row", "http_status", "content", "expected"), CREATE_ERRORS)
+def test_create_row(row: str, http_status: int, content: Any, expected: type[DigitalHumanError]) -> None:
+    with pytest.raises(DigitalHumanError) as caught:
+        create(content, http_status)
+    assert type(caught.value) is expected, row
+    assert f"HTTP {http_status}" in str(caught.value)
+
+
+def test_f5_f4_say_that_it_is_unknown_and_show_the_answer() -> None:
+    with pytest.raises(SubmissionUnknownError, match=r"not known whether .* charged") as caught:
+        create(HTML, 502)
+    assert "502 Bad Gateway" in str(caught.value)
+
+
+def test_f6_shows_code_and_message() -> None:
+    with pytest.raises(RequestRefusedError) as caught:
+        create({"code": 1001, "msg": "素材 URL 无法访问", "data": None})
+    assert "1001" in str(caught.value)
+    assert "素材 URL 无法访问" in str(caught.value)
+
+
+def test_f6_shows_the_message_in_words_when_json_has_escaped_it() -> None:
+    with pytest.raises(RequestRefusedError, match="素材"):
+        create(b'{"code": 1001, "msg": "\\u7d20\\u6750 URL"}')
+
+
+def test_f7_speaks_of_the_key() -> None:
+    with pytest.raises(AuthenticationError, match="password"):
+        create(LOGIN_FAILED)
+
+
+def test_f10_404_speaks_of_the_base_url() -> None:
+    with pytest.raises(RequestRefusedError, match="base URL"):
+        create({"message": "No handler found"}, 404)
+
+
+def test_a_redirect_names_its_target_without_the_query() -> None:
+    with pytest.raises(RequestRefusedError) as caught:
+        create(b"", 308, location="https://elsewhere.example.com/v2?token=s3cr3t")
+    assert "https://elsewhere.example.com/v2" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "msg", ["the load balancer is not ready", "insufficient permissions for this model", "imbalanced input"]
+)
+def test_words_that_only_sound_like_a_balance(msg: str) -> None:
+    with pytest.raises(RequestRefusedError):
+        create({"code": 1003, "msg": msg})
+
+
+def test_an_id_that_came_with_an_error_status_is_in_the_message() -> None:
+    with pytest.raises(SubmissionUnknownError, match=ID):
+        create(QUEUED, 502)
+
+
+# --- query: a task ----------------------------------------------------------------------------------------------------
+
+COMPLETED = {
+    **QUEUED,
+    "status": "completed",
+    "video_url": "https://cdn.example.com/v.mp4?Expires=1",
+    "md5": "D41D8CD98F00B204E9800998ECF8427E",
+    "progress": 100,
+    "amount": "1.50",
+    "actualDuration": 3.2,
+}
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda task: task, lambda task: {"code": 0, "msg": "ok", "data": task}, lambda task: {"data": task}]
+)
+def test_a_completed_task(wrap: Any) -> None:
+    task = query(wrap(COMPLETED))
+    assert task.is_completed
+    assert task.video_url == "https://cdn.example.com/v.mp4?Expires=1"
+    assert task.md5 == "d41d8cd98f00b204e9800998ecf8427e"
+    assert task.raw["amount"] == "1.50"
+
+
+@pytest.mark.parametrize("name", ["video_url", "result_url", "videoUrl"])
+def test_the_url_under_any_of_its_names(name: str) -> None:
+    content = {key: value for key, value in COMPLETED.items() if key != "video_url"}
+    task = query({**content, name: "https://cdn.example.com/v.mp4"})
+    assert task.video_url == "https://cdn.example.com/v.mp4"
+    assert task.to_dict()["video_url"] == "https://cdn.example.com/v.mp4"
+
+
+@pytest.mark.parametrize("empty", [None, "", " ", 0, {}, []])
+def test_f18_completed_without_a_url_is_completed_without_a_url(empty: Any) -> None:
+    task = query({**COMPLETED, "video_url": empty, "result_url": empty})
+    assert task.is_completed
+    assert task.video_url is None
+    json.dumps(task.to_dict())
+
+
+@pytest.mark.parametrize("word", ["failed", "cancelled", "expired", "FAILED"])
+def test_f16_an_end_without_a_video(word: str) -> None:
+    task = query({**QUEUED, "status": word, "error": {"code": "X", "message": "风控拒绝", "type": "t"}})
+    assert task.is_failed
+    assert "风控拒绝" in str(task.error)
+
+
+@pytest.mark.parametrize("word", ["rendering", "排队中", "succeeded", "error", "500 INTERNAL_SERVER_ERROR", "in_queue"])
+def test_f17_an_unknown_word_is_a_task_that_may_run(word: str) -> None:
+    task = query({**QUEUED, "status": word})
+    assert (task.is_failed, task.is_completed, task.is_known_status) == (False, False, False)
+    assert task.status == word.lower()
+
+
+@pytest.mark.parametrize("echo", [{}, {"id": "the gateway's own"}, {"id": 5}, {"id": ""}, {"id": None}])
+def test_the_task_keeps_the_id_that_was_asked_for(echo: Any) -> None:
+    task = query({"status": "processing", "progress": 5, **echo})
+    assert task.id == ID
+    assert task.to_dict()["id"] == ID
+
+
+def test_the_id_may_come_back_as_a_number() -> None:
+    assert read_query(answer({**QUEUED, "id": 77}), "77").id == "77"
+
+
+# --- query: everything else -------------------------------------------------------------------------------------------
+
+QUERY_ERRORS: list[tuple[str, int, Any, type[DigitalHumanError]]] = [
+    *(("F13", status, HTML, QueryError) for status in (200, 500, 502, 503, 504, 400, 422, 302)),
+    *(("F13", status, b"", QueryError) for status in (200, 204, 500)),
+    ("F13", 500, spring(500, "Internal Server Error"), QueryError),
+    ("F13", 200, spring(500, "Internal Server Error"), QueryError),
+    ("F13", 200, {**spring(500, "failed"), "id": ID}, QueryError),
+    ("F13", 500, {**QUEUED, "status": "failed"}, QueryError),
+    ("F13", 502, COMPLETED, QueryError),
+    ("F13", 200, json.dumps(COMPLETED).encode()[:-1], QueryError),
+    *(
+        ("F13", 200, content, QueryError)
+        for content in (
+            *(
+                {},
+                [],
+                [COMPLETED],
+                None,
+                1,
+                "failed",
+                {"id": ID},
+                {"id": ID, "status": None},
+                {"id": ID, "status": 500},
+            ),
+            *({"data": None}, {"code": 0, "data": {}}, {"code": 1001, "msg": "?"}, {"code": 500, "msg": "busy"}),
+            # an error page is never a failed task: without the id, such a word is not believed
+            *({"status": "failed", "error": "Internal Server Error"}, {"status": "expired"}, {"status": "error"}),
+            *({"status": ["failed"]}, {"status": {"failed": 1}}, {"id": ID, "status": True}, {"msg": "failed"}),
+        )
+    ),
+    ("F13", 429, b"", RateLimitError),
+    ("F13", 429, QUEUED, RateLimitError),
+    ("F13", 200, {"code": 429, "msg": "slow down"}, RateLimitError),
+    ("F14", 200, LOGIN_FAILED, AuthenticationError),
+    ("F14", 200, {"code": 204, "msg": "登录验证失败"}, AuthenticationError),
+    ("F14", 200, {"code": 204, "status": "failed"}, AuthenticationError),
+    ("F14", 401, AUTHENTICATION_ERROR, AuthenticationError),
+    ("F14", 401, b"", AuthenticationError),
+    ("F14", 403, HTML, AuthenticationError),
+    ("F15", 200, {"code": -1, "data": None}, VideoTaskNotFoundError),
+    ("F15", 200, {"code": "-1", "data": None}, VideoTaskNotFoundError),
+    ("F15", 404, spring(404, "Not Found"), VideoTaskNotFoundError),
+    ("F15", 404, {"message": "No handler found for GET /x"}, VideoTaskNotFoundError),
+    ("F15", 410, b"", VideoTaskNotFoundError),
+]
+
+
+@pytest.mark.parametrize(("row", "http_status", "content", "expected"), QUERY_ERRORS)
+def test_query_row(row: str, http_status: int, content: Any, expected: type[DigitalHumanError]) -> None:
+    with pytest.raises(DigitalHumanError) as caught:
+        query(content, http_status)
+    assert type(caught.value) is expected, row
+    assert ID in str(caught.value), "the id must not get lost"
+    assert f"HTTP {http_status}" in str(caught.value)
+
+
+@pytest.mark.parametrize(("http_status", "error"), [(429, RateLimitError), (503, QueryError), (200, QueryError)])
+def test_a_query_error_keeps_retry_after(http_status: int, error: Any) -> None:
+    with pytest.raises(error) as caught:
+        query(b"", http_status, retry_after="17")
+    assert caught.value.retry_after == 17
+
+
+# --- Retry-After ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        *(("0", 0.0), ("3", 3.0), (" 12 ", 12.0), ("1.5", 1.5), (None, None), ("", None), ("-1", None)),
+        *(("soon", None), ("nan", None), ("inf", None), ("1e999", None), ("3, 4", None), ("0x10", None)),
+        *(("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("Thu, 99 Jan 2099 00:00:00 GMT", None), ("Mon", None)),
+        *(("\xe9", None), ("2099-01-01T00:00:00Z", None)),
+    ],
+)
+def test_retry_after(header: str | None, seconds: float | None) -> None:
+    assert answer(b"", 429, **({"retry_after": header} if header is not None else {})).retry_after_seconds() == seconds
+
+
+@pytest.mark.parametrize("zone", [UTC, None])
+def test_retry_after_as_a_date(zone: Any) -> None:
+    moment = datetime.now(UTC) + timedelta(hours=1)
+    text = format_datetime(moment, usegmt=True) if zone else format_datetime(moment.replace(tzinfo=None))
+    seconds = answer(b"", 429, retry_after=text).retry_after_seconds()
+    assert seconds is not None
+    assert 3000 < seconds <= 3600
+
+
+@given(st.text(max_size=40))
+@example("Thu, 01 Jan 1970 00:00:00 +9999999999")
+@example("1 Jan 99999999999 0:0:0")
+@example("9" * 5000)
+def test_any_retry_after_is_a_number_or_nothing(header: str) -> None:
+    seconds = answer(b"", 429, retry_after=header).retry_after_seconds()
+    assert seconds is None or 0 <= seconds < float("inf")
+
+
+# --- created ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("created", [1761635478, 1761635478000, "1761635478", 1761635478.0, "1761635478000"])
+def test_created_in_seconds_or_milliseconds(created: Any) -> None:
+    task = create({**QUEUED, "created": created})
+    assert task.created == pendulum.datetime(2025, 10, 28, 7, 11, 18, tz="UTC")
+    assert task.to_dict()["created"] == "2025-10-28T07:11:18+00:00"
+
+
+@pytest.mark.parametrize(
+    "created",
+    [None, "", "yesterday", True, [], {}, 1e300, -1e300, 10**400, "nan", "inf", "9" * 400, 1e17, -(10**15)],
+)
+def test_created_that_is_no_moment(created: Any) -> None:
+    task = create({**QUEUED, "created": created})
+    assert task.id == ID
+    assert task.created is None
+
+
+# --- to_dict ----------------------------------------------------------------------------------------------------------
+
+
+def test_to_dict_has_the_documented_names_and_what_else_came() -> None:
+    assert query(COMPLETED).to_dict() == {
+        "id": ID,
+        "object": "video",
+        "created": "2025-10-28T07:11:18+00:00",
+        "model": "kyy_digitalHuman",
+        "status": "completed",
+        "video_url": "https://cdn.example.com/v.mp4?Expires=1",
+        "md5": "d41d8cd98f00b204e9800998ecf8427e",
+        "error": None,
+        "progress": 100,
+        "amount": "1.50",
+        "actualDuration": 3.2,
+    }
+
+
+def test_a_task_comes_back_from_its_dict() -> None:
+    task = query(COMPLETED)
+    again = VideoTask.from_dict(json.loads(json.dumps(task.to_dict())))
+    assert again == task
+    assert again.to_dict() == task.to_dict()
+
+
+DEEP = b'{"id": "a", "status": "queued", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+NESTED = b'{"id": "a", "status": "queued", "x": ' + b'{"y": ' * 200 + b"1" + b"}" * 200 + b"}"
+TRAPS = [
+    b'{"id": "a", "status": "queued", "x": NaN, "y": Infinity, "z": -Infinity}',
+    b'{"id": "a", "status": "queued", "x": 1e999, "y": [-1e999]}',
+    b'{"id": "a", "status": "queued", "x": ' + b"9" * 4000 + b"}",
+    b'{"id": "a", "status": "queued", "x": ' + b"9" * 5000 + b"}",
+    b'{"id": ' + b"9" * 50 + b', "status": "queued"}',
+    b'{"id": "a\\u0000b", "status": "queued\\u0000", "\\u0000": "\\u0000"}',
+    b'{"id": "a\\ud800", "status": "queued", "x": "\\udfff", "\\ud800": 1}',
+    b'{"id": "a", "status": "queued", "error": {"code": 1e999, "message": ["\\u0000"]}}',
+    b'{"id": "a", "status": "queued", "created": 1e999, "md5": 5, "model": [], "object": {}}',
+    b'{"id": "a", "id": "b", "status": "queued", "status": "failed"}',
+    "﻿".encode() + json.dumps(QUEUED).encode(),
+    json.dumps(QUEUED).encode("utf-16"),
+    json.dumps(QUEUED).encode("utf-32"),
+    '{"id": "é"}'.encode("latin-1"),
+    b"\xff\xfe",
+    DEEP,
+    NESTED,
+]
+
+
+@pytest.mark.parametrize("body", TRAPS, ids=range(len(TRAPS)))
+def test_traps_are_a_storable_task_or_a_typed_error(body: bytes) -> None:
+    for read in (read_create, lambda it: read_query(it, "a")):
+        try:
+            task = read(Answer(200, body))
+        except DigitalHumanError as error:
+            message = str(error)
+            assert message.isprintable()
+        else:
+            check_storable(task)
+
+
+@pytest.mark.parametrize("http_status", [200, 500])
+def test_nothing_unprintable_in_a_message(http_status: int) -> None:
+    with pytest.raises(DigitalHumanError) as caught:
+        create(b"\x00\x1b[31m\xff\r\n<html>\x07", http_status)
+    assert str(caught.value).isprintable()
+
+
+# --- properties -------------------------------------------------------------------------------------------------------
+
+
+def check_storable(task: VideoTask) -> None:
+    """Any XCom database can keep the dict: strict JSON without NUL and lone surrogates."""
+    assert isinstance(task.id, str)
+    assert task.id
+    assert isinstance(task.status, str)
+    text = json.dumps(task.to_dict(), allow_nan=False)
+    assert "\\u0000" not in text
+    assert json.loads(text) == task.to_dict()
+    json.dumps(task.to_dict(), ensure_ascii=False).encode("utf-8")
+    repr(task)
+    assert VideoTask.from_dict(task.to_dict()).to_dict() == task.to_dict()
+
+
+statuses = st.one_of(
+    st.sampled_from([200, 201, 204, 302, 400, 401, 402, 403, 404, 429, 500, 503]), st.integers(100, 599)
+)
+headers = st.one_of(st.none(), st.text(max_size=20))
+words = st.sampled_from(
+    ["queued", "processing", "completed", "failed", "cancelled", "expired", "FAILED", "error", "", "204", "401", "-1"]
+)
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(min_value=10**30),
+    st.floats(),
+    st.text(max_size=10),
+    words,
+    st.sampled_from([0, 200, 204, 401, 429, 500, -1, "0", "200", "AuthenticationError", "余额不足", "\x00", "\ud800"]),
+)
+names = st.one_of(
+    st.sampled_from(
+        *[
+            [
+                "id",
+                "status",
+                "code",
+                "msg",
+                "message",
+                "data",
+                "error",
+                "type",
+                "created",
+                "object",
+                "model",
+                "md5",
+                "path",
+            ]
+        ]
+    ),
+    st.sampled_from(["video_url", "result_url", "videoUrl", "progress", "amount", "timestamp", "requestId"]),
+    st.text(max_size=4),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=5)),
+    max_leaves=8,
+)
+objects = st.dictionaries(names, values, max_size=8)
+
+
+def read_both(it: Answer) -> None:
+    """Neither reader raises anything but its own errors, and each documented kind only."""
+    try:
+        check_storable(read_create(it))
+    except (
+        AuthenticationError,
+        InsufficientBalanceError,
+        RateLimitError,
+        RequestRefusedError,
+        SubmissionUnknownError,
+    ) as error:
+        str(error).encode("utf-8")
+    try:
+        check_storable(read_query(it, ID))
+    except (AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError) as error:
+        str(error).encode("utf-8")
+
+
+@given(body=st.binary(max_size=200), http_status=statuses, retry_after=headers, location=headers)
+def test_any_bytes(body: bytes, http_status: int, retry_after: str | None, location: str | None) -> None:
+    read_both(Answer(http_status, body, retry_after, location))
+
+
+@given(content=objects, http_status=statuses, retry_after=headers, ascii_only=st.booleans())
+def test_any_object(content: Any, http_status: int, retry_after: str | None, ascii_only: bool) -> None:
+    body = json.dumps(content, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    read_both(Answer(http_status, body, retry_after))
+
+
+@given(
+    content=st.dictionaries(names.filter(lambda name: name not in ("data", "id")), values, max_size=8),
+    http_status=statuses,
+)
+def test_nothing_without_an_id_is_a_failed_or_accepted_task(content: Mapping[str, Any], http_status: int) -> None:
+    it = Answer(http_status, json.dumps(content).encode())
+    with pytest.raises(DigitalHumanError):
+        read_create(it)
+    try:
+        task = read_query(it, ID)
+    except DigitalHumanError:
+        return
+    assert not task.is_failed
+    assert isinstance(content["status"], str)
+
+
+@given(
+    content=objects,
+    numeric=st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.none()),
+    http_status=statuses,
+)
+def test_a_status_that_is_no_string_is_never_a_state(content: Any, numeric: Any, http_status: int) -> None:
+    page = {**content, "status": numeric, "data": None}
+    with pytest.raises(DigitalHumanError):
+        read_query(Answer(http_status, json.dumps(page).encode()), ID)
+    with contextlib.suppress(DigitalHumanError):
+        assert not read_create(Answer(http_status, json.dumps(page).encode())).is_failed
+
+
+@given(content=objects, http_status=st.integers(300, 599))
+def test_an_http_error_is_never_a_state(content: Any, http_status: int) -> None:
+    for whole in (content, {**COMPLETED, **content}, {**QUEUED, "status": "failed"}):
+        with pytest.raises(DigitalHumanError):
+            read_query(Answer(http_status, json.dumps(whole).encode()), ID)
+        with pytest.raises(DigitalHumanError):
+            read_create(Answer(http_status, json.dumps(whole).encode()))
+
+
+@given(cut=st.integers(0, len(json.dumps(COMPLETED)) - 1))
+def test_no_part_of_an_answer_is_taken_for_the_whole(cut: int) -> None:
+    body = json.dumps(COMPLETED).encode()[:cut]
+    with pytest.raises(SubmissionUnknownError):
+        read_create(Answer(200, body))
+    with pytest.raises(QueryError):
+        read_query(Answer(200, body), ID)
+
+
+@given(content=objects, http_status=st.sampled_from([400, 401, 402, 403, 404, 405, 413, 415, 422, 429, 301, 307, 308]))
+def test_proof_that_nothing_was_accepted_never_comes_with_a_task(content: Any, http_status: int) -> None:
+    """Where another POST is allowed, no accepted task may be in the answer."""
+    whole = {**content, "id": ID, "status": "queued", "data": None}
+    with pytest.raises(SubmissionUnknownError):
+        read_create(Answer(http_status, json.dumps(whole).encode()))
+
+
+# --- the key, should a server echo it ---------------------------------------------------------------------------------
+
+KEY = "sk-4f1d-this-is-the-key-9c2b"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"msg": f"bad key {KEY}"},
+        {"code": 1001, "msg": KEY},
+        {"code": KEY},
+        {KEY: 1},
+        {"error": {"code": "AuthenticationError", "message": f"Bearer {KEY}"}},
+        {**QUEUED, "echo": KEY, KEY: [KEY, {"x": KEY}]},
+        {**QUEUED, "status": "failed", "error": {"message": KEY}},
+        {**QUEUED, "status": KEY, "model": KEY, "object": KEY, "md5": KEY, "error": KEY},
+        {**COMPLETED, "video_url": f"https://cdn.example.com/{KEY}"},
+        {"id": KEY, "status": "queued"},
+        f"<html>{KEY}</html>".encode(),
+        b'{"msg": "' + KEY.replace("-", "\\u002d").encode() + b'"}',
+    ],
+)
+@pytest.mark.parametrize("http_status", [200, 401, 404, 429, 500])
+def test_an_echoed_key_is_shown_nowhere(content: Any, http_status: int) -> None:
+    it = answer(content, http_status, secret=KEY, location=f"https://elsewhere.example.com/{KEY}")
+    shown = [repr(it), it.describe(), it.target()]
+    for read in (read_create, lambda it: read_query(it, ID)):
+        try:
+            task = read(it)
+        except DigitalHumanError as error:
+            shown.append(str(error))
+        else:
+            shown += [repr(task), json.dumps(task.to_dict()), repr(task.raw)]
+    assert not [text for text in shown if KEY in text]
+
+
+@pytest.mark.parametrize("short", ["id", "video", "status", "demo", "a", "1", "sandbox", "abc-123", "e", "completed"])
+def test_a_short_key_spoils_no_answer(short: str) -> None:
+    content = {**COMPLETED, "video_url": "http://127.0.0.1:1/sandbox/demo/video.mp4?id=1"}
+    task = query(content, secret=short)
+    assert (task.id, task.is_completed, task.video_url) == (ID, True, content["video_url"])
+    assert task.created == query(content).created
+    assert create(content, secret=short).id == ID
+    failed = query({**QUEUED, "status": "failed", "error": "no"}, secret=short)
+    assert failed.is_failed
+    assert failed.error is not None
+
+
+@pytest.mark.parametrize("short", ["zzz", "sk-secret"])
+def test_a_short_key_is_hidden_where_people_read(short: str) -> None:
+    failed = query({**QUEUED, "status": "failed", "error": f"bad {short}", "msg": short, short: [short]}, secret=short)
+    assert failed.error == "bad ***"
+    assert short not in json.dumps(failed.to_dict())
+    with pytest.raises(RequestRefusedError) as caught:
+        create({"code": short, "msg": short, "error": {"message": short}}, secret=short)
+    assert short not in str(caught.value)
