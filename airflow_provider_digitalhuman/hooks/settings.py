@@ -22,6 +22,8 @@ from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
+_LARGEST_NUMBER: Final = 86_400
+_PROXY_SCHEMES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _WORDS: Final[Mapping[str, bool]] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -59,7 +61,9 @@ class ConnectionSettings:
         try:
             return cls._read(connection)
         except _FieldError as error:
-            raise InvalidConnectionError(f"Connection {connection.conn_id!r}: {error}") from None
+            said = f"Connection {connection.conn_id!r}: {error}"
+            key = (connection.password or "").strip()  # it may have been pasted into the wrong field, too
+            raise InvalidConnectionError(said.replace(key, "***") if key else said) from None
 
     @classmethod
     def _read(cls, connection: "Connection") -> "ConnectionSettings":
@@ -119,7 +123,10 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
         raise _FieldError(f"host says {parts.scheme} and the field schema says {scheme}; keep one of them.")
     number = parts.port or port
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{name}{f':{number}' if number else ''}{(parts.path or path).rstrip('/')}"
+    own_path = parts.path.rstrip("/")
+    if own_path and path and own_path != path:
+        raise _FieldError(f"host has the path {own_path} and the field schema says {path}; keep one of them.")
+    return f"{parts.scheme}://{name}{f':{number}' if number else ''}{own_path or path}"
 
 
 def _schema(schema: str | None) -> tuple[str | None, str]:
@@ -127,7 +134,9 @@ def _schema(schema: str | None) -> tuple[str | None, str]:
     text = (schema or "").strip()
     if text.lower() in ("http", "https"):
         return text.lower(), ""
-    return None, f"/{text.strip('/')}" if text else ""
+    if not _is_plain(text) or any(mark in text for mark in "?#@"):
+        raise _FieldError(f"schema={text!r} is neither http nor https nor a path; clear it.")
+    return None, f"/{text.strip('/')}" if text.strip("/") else ""
 
 
 def _split(url: str) -> SplitResult:
@@ -135,13 +144,17 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise _FieldError(f"host={shown!r} is not a URL ({error}); write for example {DEFAULT_BASE_URL}.") from None
-    if parts.scheme not in ("http", "https") or not host or not url.isascii() or any(map(str.isspace, url)):
+    except ValueError:  # not its text: it can hold a password
+        raise _FieldError(f"host={shown!r} is not a URL; write for example {DEFAULT_BASE_URL}.") from None
+    if parts.scheme not in ("http", "https") or not host or not _is_plain(url):
         raise _FieldError(f"host={shown!r} is not an http(s) base URL; write for example {DEFAULT_BASE_URL}.")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise _FieldError(f"host={shown!r} must not hold a user, password, query or fragment; the key is the password.")
     return parts
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _model(value: Any) -> str:
@@ -158,10 +171,12 @@ def _positive(extra: Mapping[str, Any], name: str, default: float) -> float:
         return default
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise _FieldError(f"extra.{name}={value!r} is not a positive number; clear it to use {default:g}.")
+    if not 0 < number <= _LARGEST_NUMBER:  # not a number compares as False
+        raise _FieldError(
+            f"extra.{name}={value!r} is not a positive number up to {_LARGEST_NUMBER:g}; clear it to use {default:g}."
+        )
     return number
 
 
@@ -188,7 +203,15 @@ def _proxies(value: Any) -> Mapping[str, str]:
     if not value:
         return {}
     if isinstance(value, str):
-        value = {"http": value.strip(), "https": value.strip()}
-    if not isinstance(value, dict) or not all(isinstance(url, str) and "://" in url for url in value.values()):
+        value = dict.fromkeys(("http", "https"), value.strip()) if value.strip() else {}
+    if not isinstance(value, dict) or not all(map(_is_proxy, value.values())):
         raise _FieldError(f"extra.proxies is not a proxy URL by scheme; {cure}.")
     return value
+
+
+def _is_proxy(url: Any) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0 and _is_plain(url)
+    except (TypeError, ValueError, AttributeError):
+        return False
