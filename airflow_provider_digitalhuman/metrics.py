@@ -1,0 +1,160 @@
+"""What a video cost and how long it took, as far as anyone knows: into XCom and into Airflow's metrics."""
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_digitalhuman.api.response import VideoTask
+
+XCOM_METRICS: Final = "metrics"
+STATS_PREFIX: Final = "digitalhuman."
+
+_AMOUNT: Final = ("amount",)
+_DURATION: Final = ("actualDuration", "actual_duration")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoMetrics:
+    """The cost and the times of one video, as one try saw them. What is not known is None.
+
+    :param outcome: how the try ended.
+    :param try_number: Airflow's number of the try: a value of another try is never added to this one's.
+    :param video_task_id: the vendor's task ID.
+    :param status: the vendor's word for the task's state.
+    :param model: the model's name as the vendor echoes it.
+    :param amount: what the vendor charged, in the vendor's own unit and form (undocumented for this endpoint).
+    :param actual_duration: what the vendor reports under this name (undocumented for this endpoint).
+    :param queue_seconds: from acceptance until the vendor was seen working on it; as exact as the polling.
+    :param processing_seconds: from then until it was seen completed; as exact as the polling.
+    :param transfer_seconds: of the download; 0 if the file was there already.
+    :param size: bytes of the archived file.
+    """
+
+    outcome: Literal["success", "failed"]
+    try_number: int
+    video_task_id: str | None = None
+    status: str | None = None
+    model: str | None = None
+    amount: float | str | None = None
+    actual_duration: float | str | None = None
+    queue_seconds: float | None = None
+    processing_seconds: float | None = None
+    transfer_seconds: float | None = None
+    size: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON types, every field present."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class StatusClock:
+    """Notes when a task was first seen in a state; tell it of every answer, in whatever process.
+
+    :param processing_at: Unix seconds of the first answer that said ``processing``.
+    :param completed_at: Unix seconds of the first answer that said ``completed``.
+    """
+
+    processing_at: float | None = None
+    completed_at: float | None = None
+
+    def seen(self, task: "VideoTask", now: float) -> None:
+        """Note the state of ``task`` at ``now`` (Unix seconds)."""
+        if task.status == "processing" and self.processing_at is None:
+            self.processing_at = now
+        if task.is_completed and self.completed_at is None:
+            self.completed_at = now
+
+    def times(self, task: "VideoTask") -> dict[str, float | None]:
+        """Return ``queue_seconds`` and ``processing_seconds``, for :func:`video_metrics`."""
+        created = task.created.timestamp() if task.created else None
+        return {
+            "queue_seconds": _between(created, self.processing_at),
+            "processing_seconds": _between(self.processing_at, self.completed_at),
+        }
+
+
+def cost_fields(task: "VideoTask") -> dict[str, float | str]:
+    """Return the cost fields that the vendor sent, if any: ``amount`` and ``actual_duration``, as they came."""
+    found = {"amount": _number_or_text(task, _AMOUNT), "actual_duration": _number_or_text(task, _DURATION)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def video_metrics(
+    context: "Context", outcome: Literal["success", "failed"], task: "VideoTask | None" = None, **known: Any
+) -> VideoMetrics:
+    """Put together what is known.
+
+    :param task: the task as the API told it last.
+    :param known: ``queue_seconds``, ``processing_seconds``, ``transfer_seconds``, ``size``, ``video_task_id``.
+    """
+    told = {} if task is None else {"video_task_id": task.id, "status": task.status, "model": task.model}
+    costs = {} if task is None else cost_fields(task)
+    return VideoMetrics(outcome, context["ti"].try_number, **{**known, **told, **costs})
+
+
+def report(context: "Context", metrics: VideoMetrics) -> None:
+    """Push the XCom ``metrics`` and send the figures to Airflow's metrics. Trouble in here never fails the task.
+
+    Counters ``digitalhuman.videos.success`` and ``.failed``; timers ``digitalhuman.queue``, ``.processing`` and
+    ``.transfer``; gauges ``digitalhuman.amount``, ``.actual_duration`` and ``.size``. Where the backend has tags:
+    ``dag_id``, ``task_id``, ``try_number``, ``status`` and ``outcome``.
+    """
+    try:
+        context["ti"].xcom_push(key=XCOM_METRICS, value=metrics.to_dict())
+        _send(metrics, context["ti"])
+    except Exception:
+        _log.warning("The metrics of video task %s could not be told.", metrics.video_task_id, exc_info=True)
+
+
+def _send(metrics: VideoMetrics, ti: Any) -> None:
+    from airflow.providers.common.compat.sdk import Stats
+
+    tags = {
+        "dag_id": str(ti.dag_id),
+        "task_id": str(ti.task_id),
+        "try_number": str(metrics.try_number),
+        "status": metrics.status or "unknown",
+        "outcome": metrics.outcome,
+    }
+    Stats.incr(f"{STATS_PREFIX}videos.{metrics.outcome}", tags=tags)
+    for name, seconds in _timers(metrics):
+        Stats.timing(STATS_PREFIX + name, timedelta(seconds=seconds), tags=tags)
+    for name in ("amount", "actual_duration", "size"):
+        if (value := _finite(getattr(metrics, name))) is not None:
+            Stats.gauge(STATS_PREFIX + name, value, tags=tags)
+
+
+def _timers(metrics: VideoMetrics) -> Iterator[tuple[str, float]]:
+    for name in ("queue", "processing", "transfer"):
+        seconds = getattr(metrics, f"{name}_seconds")
+        if seconds is not None:
+            yield name, seconds
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    # The vendor's clock and this one can differ: no negative times.
+    return None if start is None or end is None else round(max(0.0, end - start), 3)
+
+
+def _number_or_text(task: "VideoTask", names: tuple[str, ...]) -> float | str | None:
+    for name in names:
+        value = task.raw.get(name)
+        if isinstance(value, int | float | str) and not isinstance(value, bool) and value != "":
+            return value
+    return None
+
+
+def _finite(value: float | str | None) -> float | None:
+    try:
+        number = math.nan if value is None else float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,83 @@
+"""The last leg of a video, the same for every operator that archives one: store it, then tell everybody."""
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_digitalhuman.archive import DEFAULT_MAX_BYTES, ArchivedVideo, archive_video
+from airflow_provider_digitalhuman.assets import announce
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_digitalhuman.api.response import VideoTask
+    from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
+
+XCOM_ARCHIVE: Final = "archive"
+"""XCom key of the archived file's facts: ``path``, ``size``, ``md5``, ``seconds``, ``video_task_id``, ..."""
+
+
+class Delivery:
+    """Archives one video with a hook's connection, and keeps what became of it also where it fails.
+
+    :param hook: asks for the fresh URL; its connection says how to reach servers.
+    :param video_task_id: the vendor's task ID.
+    :param task: the task as the API told it last.
+    :param archived: the stored file.
+    :param seconds: how long it took, or has taken when it failed.
+    """
+
+    def __init__(self, hook: "DigitalHumanHook", video_task_id: str) -> None:
+        self.hook = hook
+        self.video_task_id = video_task_id
+        self.task: VideoTask | None = None
+        self.archived: ArchivedVideo | None = None
+        self.seconds = 0.0
+
+    def run(
+        self,
+        context: "Context",
+        destination: str,
+        *,
+        outlets: "Iterable[Any]" = (),
+        storage_conn_id: str | None = None,
+        overwrite: bool = False,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> ArchivedVideo:
+        """Archive the video; then, and only then, push the XCom ``archive`` and fill in the asset events.
+
+        The parameters and errors are those of :func:`~airflow_provider_digitalhuman.archive.archive_video`.
+        """
+        from airflow_provider_digitalhuman.fetching import reaches_private_network
+
+        settings = self.hook.settings
+        started = time.monotonic()
+        try:
+            self.archived = archive_video(
+                self._fetch,
+                destination,
+                log=self.hook.log,
+                storage_conn_id=storage_conn_id,
+                overwrite=overwrite,
+                max_bytes=max_bytes,
+                allow_private_hosts=reaches_private_network(settings.base_url),
+                verify=settings.verify,
+                proxies=settings.proxies,
+                connect_timeout=settings.connect_timeout,
+            )
+        finally:
+            self.seconds = round(time.monotonic() - started, 3)
+        context["ti"].xcom_push(key=XCOM_ARCHIVE, value=self.archived.to_dict())
+        announce(context, outlets, self.archived)
+        return self.archived
+
+    def known(self) -> dict[str, Any]:
+        """Return what :func:`~airflow_provider_digitalhuman.metrics.video_metrics` can be told of it."""
+        size = self.archived.size if self.archived else None
+        seconds = self.archived.seconds if self.archived else self.seconds
+        return {"video_task_id": self.video_task_id, "transfer_seconds": seconds, "size": size}
+
+    def _fetch(self) -> "VideoTask":
+        self.task = self.hook.get_video(self.video_task_id)
+        return self.task
