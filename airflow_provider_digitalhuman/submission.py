@@ -135,8 +135,8 @@ class Submission:
         self._advance(Stage.FAILED, detail=str(why))
 
     def _advance(self, stage: Stage, **changes: Any) -> None:
-        if self.record is None:
-            raise LedgerError(f"There is no record of a submission that could go on to {stage}.")
+        if self.record is None:  # after a deferral, where the store is this try's memory only
+            return
         self._write(self.record.at(stage, generation=self._generation, **changes))
 
     def _read(self) -> SubmissionRecord | None:

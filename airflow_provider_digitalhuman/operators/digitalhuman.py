@@ -1,10 +1,11 @@
 """Operators that make a video and store it."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSION
 from airflow_provider_digitalhuman.api.redact import redact_url
@@ -16,16 +17,21 @@ from airflow_provider_digitalhuman.exceptions import (
     InvalidRequestError,
     SubmissionUnknownError,
     VideoFailedError,
+    VideoTaskNotFoundError,
 )
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.ledger import OnUnknownSubmission, OnVideoFailed
 from airflow_provider_digitalhuman.ledger_stores import store_for, tidy_up
+from airflow_provider_digitalhuman.links import DigitalHumanVideoLink, push_video_link
 from airflow_provider_digitalhuman.submission import Submission
+from airflow_provider_digitalhuman.waiting import Done, Failed, VideoWait, Wait, query_outcome, wait_blocking
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 XCOM_VIDEO_TASK: Final = "video_task"
+DEFAULT_TIMEOUT: Final = 3600.0
+"""Seconds to wait for a video; the vendor names no figure, sibling endpoints take 2 to 15 minutes."""
 _CHOICES: Final = {
     "on_unknown_submission": get_args(OnUnknownSubmission),
     "on_video_failed": get_args(OnVideoFailed),
@@ -35,7 +41,8 @@ _CHOICES: Final = {
 class CreateDigitalHumanVideoOperator(BaseOperator):
     """Submit a lip-sync video: the mouth in ``video_url`` follows the speech in ``audio_url``.
 
-    Returns the vendor's task ID (a string), and pushes the whole task as a dict under the XCom key ``video_task``.
+    Returns the vendor's task ID (a string), and pushes the whole task as a dict under the XCom key ``video_task``:
+    as it was accepted, and again as it was completed if it waits.
 
     :param audio_url: network URL of the speech. (templated)
     :param video_url: network URL of the clip of the person. (templated)
@@ -44,6 +51,12 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
     :param side_face: on if the face is turned very far to the side; else leave it out. (templated)
     :param tilted_face: on if the head is tilted and the mouth slanted; else leave it out. (templated)
     :param digitalhuman_conn_id: the Airflow connection. (templated)
+    :param wait_for_completion: go on until the video is made; else end when it is submitted.
+    :param deferrable: wait in the triggerer, without a worker slot. Default: Airflow's ``[operators]
+        default_deferrable``.
+    :param poll_interval: seconds between two queries of a young task, more for an older one; None takes what the vendor
+        asks for, 5 to 10.
+    :param timeout: seconds that one try waits. Another try, or a clear, goes on waiting for the same video.
     :param durable: keep a record of the submission that outlasts the try, so that whatever dies, no second video is
         paid for. Turn it off only where nothing may be stored.
     :param on_unknown_submission: what a try does when it is not known whether the last POST was accepted:
@@ -62,6 +75,7 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         "tilted_face",
         "digitalhuman_conn_id",
     )
+    operator_extra_links = (DigitalHumanVideoLink(),)
     ui_color = "#e8def8"
 
     def __init__(
@@ -74,6 +88,10 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         side_face: bool | int | str | None = None,
         tilted_face: bool | int | str | None = None,
         digitalhuman_conn_id: str = DigitalHumanHook.default_conn_name,
+        wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
         durable: bool = True,
         on_unknown_submission: OnUnknownSubmission = "fail",
         on_video_failed: OnVideoFailed = "fail",
@@ -87,6 +105,10 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         self.side_face = side_face
         self.tilted_face = tilted_face
         self.digitalhuman_conn_id = digitalhuman_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
         self.durable = durable
         self.on_unknown_submission = on_unknown_submission
         self.on_video_failed = on_video_failed
@@ -98,13 +120,65 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
     def execute(self, context: "Context") -> str:
         """Submit the video, unless this task instance has done so already, and return the vendor's task ID."""
         with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
-            request = self._request(hook)
             submission = self._submission(context)
-            task = self._submit_or_go_on(hook, request, submission)
+            task = self._submit_or_go_on(hook, submission)
             self._keep(task, context)
-            self._fail_if_failed(task, submission)
-            submission.returned()
-            return task.id
+            push_video_link(context["ti"])
+            wait = VideoWait(task.id, deadline=time.time() + self.timeout, poll_interval=self.poll_interval)
+            return self._conclude(context, submission, lambda: self._outcome(hook, task, wait))
+
+    def execute_complete(self, context: "Context", event: Any) -> str:
+        """Go on after the wait in the triggerer, and return the vendor's task ID."""
+        from airflow_provider_digitalhuman.triggers.events import task_of
+
+        with self._airflow_retries():
+            return self._conclude(context, self._submission(context), lambda: task_of(event))
+
+    def _outcome(self, hook: DigitalHumanHook, task: VideoTask, wait: VideoWait) -> VideoTask:
+        """Return the task as this operator ends with it; raises what ends it otherwise, or defers."""
+
+        def query() -> VideoTask:
+            return hook.query_video(task.id)
+
+        known = wait.judge(task, time.time())
+        if not isinstance(known, Wait):
+            return _task_of(known)
+        if not self.wait_for_completion:
+            return task
+        if not self.deferrable:
+            return wait_blocking(query, wait, say=self.log.info, sleep=time.sleep, clock=time.time)
+        # Once in the worker: a video that is there already needs no trigger.
+        asked = wait.judge(query_outcome(query), time.time())
+        return self._defer(task, wait.deadline) if isinstance(asked, Wait) else _task_of(asked)
+
+    def _defer(self, task: VideoTask, deadline: float) -> NoReturn:
+        from airflow_provider_digitalhuman.triggers.digitalhuman import deferral
+
+        self.log.info("Waiting for video task %s in the triggerer.", task.id)
+        self.defer(
+            method_name="execute_complete",
+            **deferral(
+                task.id,
+                digitalhuman_conn_id=self.digitalhuman_conn_id,
+                deadline=deadline,
+                poll_interval=self.poll_interval,
+                submitted_at=task.created.timestamp() if task.created else None,
+            ),
+        )
+        raise AssertionError("defer() does not return")
+
+    def _conclude(self, context: "Context", submission: Submission, outcome: Callable[[], VideoTask]) -> str:
+        """End the same way on every path: keep what is known of the video, in XCom and on record."""
+        try:
+            task = outcome()
+        except (VideoFailedError, VideoTaskNotFoundError) as error:
+            submission.failed(error)
+            if isinstance(error, VideoFailedError) and error.task:
+                self._keep(error.task, context)
+            raise
+        self._keep(task, context)
+        submission.returned()
+        return task.id
 
     def on_kill(self) -> None:
         """Say what becomes of the video: the vendor has no cancel."""
@@ -125,29 +199,24 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         ti = context["ti"]
         return Submission(store_for(context, self.durable), generation=ti.max_tries, try_number=ti.try_number)
 
-    def _submit_or_go_on(self, hook: DigitalHumanHook, request: VideoRequest, submission: Submission) -> VideoTask:
-        request.check_reachable_from(hook.settings.base_url)
-        if submission.may_send(request, hook.settings.base_url, self.on_unknown_submission, self.on_video_failed):
+    def _submit_or_go_on(self, hook: DigitalHumanHook, submission: Submission) -> VideoTask:
+        request, base_url = self._request(hook), hook.settings.base_url
+        request.check_reachable_from(base_url)
+        if submission.may_send(request, base_url, self.on_unknown_submission, self.on_video_failed):
             self.log.info(
                 "Submitting a video of %s with %s.", redact_url(request.video_url), redact_url(request.audio_url)
             )
             return hook.create_video(request, observer=submission)
-        return self._look_up(hook, submission)
-
-    def _look_up(self, hook: DigitalHumanHook, submission: Submission) -> VideoTask:
-        """Return the state of a video that was submitted before: as the API tells it now, else as it was recorded."""
         recorded = submission.recorded_task()
+        return recorded if self.wait_for_completion else self._look_up(hook, recorded)
+
+    def _look_up(self, hook: DigitalHumanHook, recorded: VideoTask) -> VideoTask:
+        """Return the state of a video that was submitted before: as the API tells it now, else as it was recorded."""
         try:
             return hook.get_video(recorded.id)
         except DigitalHumanError as error:
             self.log.warning("The state of video task %s could not be asked for: %s", recorded.id, error)
             return recorded
-
-    def _fail_if_failed(self, task: VideoTask, submission: Submission) -> None:
-        if task.is_failed:
-            error = VideoFailedError(f"The vendor ended video task {task.id} as {task.status}: {task.error}.")
-            submission.failed(error)
-            raise error
 
     def _request(self, hook: DigitalHumanHook) -> VideoRequest:
         return VideoRequest(
@@ -176,6 +245,12 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
             left_to_connection = field == "model" and value is None
             if not left_to_connection and not _is_rendered_later(value):
                 check(field, value)
+
+
+def _task_of(end: Done | Failed) -> VideoTask:
+    if isinstance(end, Failed):
+        raise end.error
+    return end.task
 
 
 def _is_rendered_later(value: Any) -> bool:

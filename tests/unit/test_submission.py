@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from airflow_provider_digitalhuman import submission as submission_module
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE
 from airflow_provider_digitalhuman.exceptions import (
     LedgerError,
     RequestRefusedError,
@@ -166,6 +167,7 @@ def test_an_id_that_cannot_be_written_down_is_in_the_error_and_the_log(caplog):
     assert "v-precious" in caplog.text
 
 
+@pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="Airflow below 3.3 has no task state store")
 def test_the_task_state_store_is_told_never_to_forget():
     class Accessor:
         def get(self, key, default=None):

@@ -1,0 +1,25 @@
+"""Create and wait, in a worker and in the triggerer; the same task twice."""
+
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
+
+with DAG(
+    dag_id="wait_probe",
+    schedule=None,
+    params={"audio_url": "", "video_url": ""},
+    render_template_as_native_obj=True,
+):
+    for task_id, deferrable in (("blocking", False), ("deferred", True)):
+        CreateDigitalHumanVideoOperator(
+            task_id=task_id,
+            audio_url="{{ params.audio_url }}&task=" + task_id,
+            video_url="{{ params.video_url }}",
+            wait_for_completion=True,
+            deferrable=deferrable,
+            timeout=120,
+            retries=2,
+            retry_delay=timedelta(seconds=1),
+        )
