@@ -1,0 +1,57 @@
+"""`python -m tests.chaos`: the long suite; its table is printed and written to RESULTS.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chaos import report
+from tests.chaos.cases import all_cases
+from tests.chaos.runner import Verdict, run_cases
+from tests.chaos.world import running_world
+from tools.airflow_cluster import exit_on_signals
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the cases that the arguments name; 0 if nothing was violated."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("series", nargs="*", default=["3.3"], help="Airflow versions (set up by `make matrix`)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument(
+        "--only", default="", help="only cases with this text in their names; RESULTS.md stays as it is"
+    )
+    parser.add_argument("--sqlite", action="store_true", help="use SQLite even where PostgreSQL could be used")
+    options = parser.parse_args(arguments)
+    exit_on_signals()
+    return max(
+        _run(series, tuple(options.seeds), options.only, postgres=not options.sqlite) for series in options.series
+    )
+
+
+def _run(series: str, seeds: tuple[int, ...], only: str, *, postgres: bool) -> int:
+    python = Path(sys.executable) if series == "3.3" else ROOT / f".venv-{series}" / "bin" / "python"
+    cases = [case for case in all_cases(series, seeds) if only in case.name]
+    started = time.monotonic()
+    verdicts: list[Verdict] = []
+    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
+        print(f"==> Airflow {series}: {len(cases)} cases", flush=True)
+        with running_world(Path(folder), python=python, postgres=postgres and series == "3.3") as world:
+            for verdict in run_cases(world, cases):
+                verdicts.append(verdict)
+                print(f"{verdict.case.name}: {'ok' if not verdict.violations else verdict.violations}", flush=True)
+            version, database = world.airflow.airflow_version, "PostgreSQL" if world.database else "SQLite"
+    table = report.rows(verdicts)
+    print(f"\n{report.on_terminal(table)}\n{time.monotonic() - started:.0f} s", flush=True)
+    if not only:
+        report.write(series, version, database, table, time.monotonic() - started)
+    return 1 if any(verdict.violations for verdict in verdicts) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

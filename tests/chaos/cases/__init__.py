@@ -1,0 +1,57 @@
+"""The table of cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from tests.chaos.cases.components import components, deferred_waits, refused_writes
+from tests.chaos.cases.faults import faults
+from tests.chaos.cases.kills import kills_of_the_supervisor, kills_of_the_task
+from tests.chaos.cases.mapped import mapped
+from tests.chaos.cases.people import clears, other_requests
+from tests.chaos.cases.waiting import waiting
+from tests.chaos.cases.zombies import zombies
+from tests.chaos.plan import (
+    DEFERRED,
+    Case,
+)
+
+FAST: Final = (
+    "task killed before the intent is written",
+    "task killed after the intent, before the POST",
+    "task killed after the POST left, before the answer",
+    "task killed after the answer, before the record",
+    "task killed after the record",
+    "task and supervisor killed after the record",
+    "another request in the second try, the first one paid for",
+    "cleared after success: a new video",
+    "cleared after an unknown outcome: a new video",
+    "cleared after failure, the video still in the making: the same video",
+    "database refuses for 6 s before the write of submitted",
+    "F9: 429 until Airflow retries",
+    "deferred: task killed after the wait, before the return",
+)
+"""What `make test` runs, too."""
+
+
+def all_cases(series: str, seeds: Sequence[int] = (1, 2, 3)) -> list[Case]:
+    """The long suite for this Airflow; below 3.3 only what is done to processes, fewer of each."""
+    if series != "3.3":
+        older = [*kills_of_the_task(), *kills_of_the_supervisor(), *other_requests(), *clears(), *waiting()]
+        return [replace(case, count=1) for case in older]
+    return [
+        *kills_of_the_task(),
+        *kills_of_the_supervisor(),
+        *zombies(),
+        *(case for seed in seeds for case in faults(seed)),
+        *other_requests(),
+        *clears(),
+        *refused_writes(),
+        *(mapped(seed) for seed in seeds),
+        mapped(seeds[0], DEFERRED),
+        *waiting(),
+        *components(),
+        *deferred_waits(),
+    ]

@@ -1,0 +1,19 @@
+"""What several cases expect, and what several of them are made of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.chaos.plan import (
+    UNKNOWN_SAID,
+    Expected,
+    exactly,
+)
+
+ONE_VIDEO: Final = Expected("success", posts=exactly(1), charges=exactly(1))
+NOTHING_SENT: Final = Expected("failed", posts=exactly(0), charges=exactly(0), says=UNKNOWN_SAID)
+PAID_AND_SAID_UNKNOWN: Final = Expected("failed", exactly(1), exactly(1), known=False, says=UNKNOWN_SAID)
+"""The answer died with the process: nobody but the vendor can know the ID."""
+ID_IN_THE_LOG: Final = Expected("failed", exactly(1), exactly(1), says=UNKNOWN_SAID)
+
+HANGS: Final = {"on": "create", "fault": "hang", "when": "after", "seconds": 120}

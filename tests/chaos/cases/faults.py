@@ -1,0 +1,94 @@
+"""Every create fault of the contract."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tests.chaos.cases.expected import ONE_VIDEO
+from tests.chaos.plan import (
+    Case,
+    Expected,
+    Range,
+    Video,
+    exactly,
+)
+
+PROOF: Final[tuple[Mapping[str, Any], ...]] = (
+    {"fault": "login_failed"},
+    {"fault": "unauthorized", "status": 401},
+    {"fault": "unauthorized", "status": 403},
+    {"fault": "payment_required"},
+    {"fault": "no_balance"},
+    {"fault": "error_code"},
+    {"fault": "error_code", "code": 1001, "msg": "素材 URL 无法访问"},
+    {"fault": "no_handler"},
+    *({"fault": "http_status", "status": status, "when": "before"} for status in (400, 405, 413, 415, 422)),
+    {"fault": "redirect", "status": 308, "when": "before"},
+)
+"""F6, F7, F8, F10: nothing was accepted, and no retry could help."""
+
+DOUBT: Final[tuple[Mapping[str, Any], ...]] = (
+    {"fault": "reset"},
+    {"fault": "close"},
+    {"fault": "hang", "seconds": 30},
+    {"fault": "truncated"},
+    {"fault": "http_status", "status": 500},
+    {"fault": "http_status", "status": 502, "body": "empty"},
+    {"fault": "http_status", "status": 503, "body": "json"},
+    {"fault": "http_status", "status": 504, "body": "text"},
+    {"fault": "spring_error"},
+    {"fault": "redirect", "status": 302},
+    {"fault": "invalid_json"},
+    {"fault": "empty_answer"},
+    {"fault": "html_page"},
+    {"fault": "json_array"},
+    {"fault": "no_id"},
+)
+"""F3, F4, F5: it cannot be known, whether it happens before the task is accepted or after."""
+
+ODD: Final[tuple[Mapping[str, Any], ...]] = (
+    {"fault": "envelope"},
+    {"fault": "envelope", "code": "200"},
+    {"fault": "with_code"},
+    {"fault": "created_in_ms"},
+    {"fault": "other_model"},
+    {"fault": "special_id"},
+    {"fault": "slow", "seconds": 2},
+)
+"""Accepted, in another form."""
+
+
+def faults(seed: int) -> Iterator[Case]:
+    """Every create fault of the contract, with three retries; the order and the mix differ by the seed."""
+    refused = Expected("failed", posts=exactly(1), charges=exactly(0), says="not accept")
+    yield _each("F6-F8, F10: refused", seed, PROOF, refused)
+    before = Expected("failed", posts=exactly(1), charges=exactly(0), says="It is not known")
+    yield _each("F3-F5: no usable answer, not accepted", seed, [{**one, "when": "before"} for one in DOUBT], before)
+    after = Expected("failed", posts=exactly(1), charges=exactly(1), known=False, says="It is not known")
+    yield _each("F3-F5: no usable answer, but accepted", seed, [{**one, "when": "after"} for one in DOUBT], after)
+    yield _each("accepted in an odd form", seed, ODD, ONE_VIDEO)
+    at_once = Expected("failed", posts=exactly(1), charges=exactly(1), says="ended video task")
+    yield _each("F11: accepted and failed at once", seed, [{"fault": "failed_at_once"}] * 3, at_once)
+    few = Expected("success", posts=Range(2, 4), charges=exactly(1))
+    yield _each("F9: 429 a few times", seed, [{"fault": "rate_limited", "times": n} for n in (1, 2, 3)], few)
+    many = Expected("success", posts=Range(6, 8), charges=exactly(1))
+    yield _each("F9: 429 until Airflow retries", seed, [{"fault": "rate_limited", "times": n} for n in (5, 6, 7)], many)
+    yield _case("F2: refused connection, DNS, TLS; then there", seed, ONE_VIDEO, [
+        Video(connection=(wrong, "default")) for wrong in ("closed", "dns", "tls")
+    ])  # fmt: skip
+    unreachable = Expected("failed", posts=exactly(0), charges=exactly(0), says="could not be reached")
+    yield _case("F2: never there", seed, unreachable, [Video(connection=("closed",))])
+    wrong_key = Expected("failed", posts=exactly(1), charges=exactly(0), says="refused the key")
+    yield _case("F7: a wrong key", seed, wrong_key, [Video(connection=("wrong_key",))])
+
+
+def _each(name: str, seed: int, definitions: Any, expected: Expected) -> Case:
+    videos = [Video(faults=[{"on": "create", **one}], connection=("impatient",)) for one in definitions]
+    return _case(name, seed, expected, videos)
+
+
+def _case(name: str, seed: int, expected: Expected, videos: list[Video]) -> Case:
+    shuffled = random.Random(seed).sample(videos, len(videos))
+    return Case(name, expected, lambda number, _dice: shuffled[number], count=len(videos), seed=seed)

@@ -1,0 +1,102 @@
+"""SIGKILL to a task's process and its supervisor, at each point of a try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tests.chaos.cases.expected import HANGS, ID_IN_THE_LOG, NOTHING_SENT, ONE_VIDEO, PAID_AND_SAID_UNKNOWN
+from tests.chaos.plan import (
+    AFTER_INTENT,
+    AFTER_RECORD,
+    AFTER_RELEASE,
+    AFTER_RETURNED,
+    ANSWERED,
+    BEFORE_INTENT,
+    BEFORE_RECORD,
+    BEFORE_RETURNED,
+    BEFORE_UNKNOWN,
+    KILL_BOTH,
+    KILL_BOTH_ONCE_ACCEPTED,
+    KILL_SUPERVISOR,
+    KILL_SUPERVISOR_ONCE_ACCEPTED,
+    KILL_TASK,
+    KILL_TASK_ONCE_ACCEPTED,
+    POST,
+    QUERY,
+    UNKNOWN_SAID,
+    Case,
+    Expected,
+    Range,
+    Step,
+    Video,
+    always,
+    exactly,
+)
+
+
+def kills_of_the_task() -> Iterator[Case]:
+    """SIGKILL to the task's process, or to its whole worker, at each point of the first try."""
+    for who, deed, once_accepted in (
+        ("task", KILL_TASK, KILL_TASK_ONCE_ACCEPTED),
+        ("task and supervisor", KILL_BOTH, KILL_BOTH_ONCE_ACCEPTED),
+    ):
+        # What a dying supervisor has not read of the task's log is gone.
+        logged = ID_IN_THE_LOG if deed == KILL_TASK else PAID_AND_SAID_UNKNOWN
+        yield _kill(f"{who} killed before the intent is written", ONE_VIDEO, BEFORE_INTENT, deed)
+        yield _kill(f"{who} killed after the intent, before the POST", NOTHING_SENT, AFTER_INTENT, deed)
+        yield _kill(
+            f"{who} killed after the POST left, before the answer", PAID_AND_SAID_UNKNOWN, POST, once_accepted, HANGS
+        )
+        yield _kill(f"{who} killed with the answer, before reading it", PAID_AND_SAID_UNKNOWN, ANSWERED, deed)
+        yield _kill(f"{who} killed after the answer, before the record", logged, BEFORE_RECORD, deed)
+        yield _kill(f"{who} killed after the record", ONE_VIDEO, AFTER_RECORD, deed)
+        yield _kill(f"{who} killed before the record of the return", ONE_VIDEO, BEFORE_RETURNED, deed)
+        yield _kill(f"{who} killed after the record of the return, before success", ONE_VIDEO, AFTER_RETURNED, deed)
+    yield Case(
+        "task killed in the first three tries, the video paid for in the first",
+        ONE_VIDEO,
+        always(Video([Step(AFTER_RECORD, KILL_TASK), Step(QUERY, KILL_TASK), Step(BEFORE_RETURNED, KILL_TASK)])),
+    )
+    yield Case(
+        "task killed after a 429 was written down",
+        Expected("success", posts=exactly(2), charges=exactly(1)),
+        always(Video([Step(AFTER_RELEASE, KILL_TASK)], [{"on": "create", "fault": "rate_limited"}])),
+    )
+    yield Case(
+        "task killed before an unknown outcome is written down",
+        PAID_AND_SAID_UNKNOWN,
+        always(Video([Step(BEFORE_UNKNOWN, KILL_TASK)], [{"on": "create", "fault": "reset", "when": "after"}])),
+    )
+
+
+def _kill(name: str, expected: Expected, at: str, deed: str, *faults: Mapping[str, Any]) -> Case:
+    phase = phase_of(deed)
+    return Case(
+        name, expected, always(Video([Step(at, deed)], faults)), count=3 if phase == "tasks" else 2, phase=phase
+    )
+
+
+def phase_of(deed: str) -> str:
+    """Dead workers are replaced only when others have run out of work: apart from what is not about them."""
+    return "tasks" if deed in (KILL_TASK, KILL_TASK_ONCE_ACCEPTED, "-") else "workers"
+
+
+def kills_of_the_supervisor() -> Iterator[Case]:
+    """SIGKILL to the supervisor alone: the task lives on for a while, and can reach neither records nor log."""
+    yield _kill("supervisor killed before the intent is written", ONE_VIDEO, BEFORE_INTENT, KILL_SUPERVISOR)
+    # The orphan may still send its POST, but has nobody to tell the ID to.
+    perhaps = Expected("failed", Range(0, 1), Range(0, 1), known=False, says=UNKNOWN_SAID)
+    yield _kill("supervisor killed after the intent, before the POST", perhaps, AFTER_INTENT, KILL_SUPERVISOR)
+    yield _kill(
+        "supervisor killed after the POST left, before the answer",
+        PAID_AND_SAID_UNKNOWN,
+        POST,
+        KILL_SUPERVISOR_ONCE_ACCEPTED,
+        {**HANGS, "seconds": 6},
+    )
+    yield _kill(
+        "supervisor killed after the answer, before the record", PAID_AND_SAID_UNKNOWN, BEFORE_RECORD, KILL_SUPERVISOR
+    )
+    yield _kill("supervisor killed after the record", ONE_VIDEO, AFTER_RECORD, KILL_SUPERVISOR)
+    yield _kill("supervisor killed after the record of the return", ONE_VIDEO, AFTER_RETURNED, KILL_SUPERVISOR)

@@ -1,0 +1,79 @@
+"""What people do: change a template, clear a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.chaos.cases.expected import NOTHING_SENT, ONE_VIDEO
+from tests.chaos.plan import (
+    AFTER_INTENT,
+    AFTER_RECORD,
+    CLEAR,
+    KILL_TASK,
+    QUERY,
+    UNKNOWN_SAID,
+    Case,
+    Expected,
+    Range,
+    Step,
+    Video,
+    always,
+    exactly,
+)
+from tests.chaos.world import World
+
+
+def other_requests() -> Iterator[Case]:
+    """A template that renders to something else in each try."""
+    yield Case(
+        "another request in the second try, the first one paid for",
+        ONE_VIDEO,
+        always(Video([Step(AFTER_RECORD, KILL_TASK)], renders_anew=True)),
+    )
+    yield Case(
+        "another request in the second try, the first one unknown",
+        NOTHING_SENT,
+        always(Video([Step(AFTER_INTENT, KILL_TASK)], renders_anew=True)),
+    )
+
+
+def clears() -> Iterator[Case]:
+    """A person clears the task: the explicit act."""
+    two = Expected("success", posts=exactly(2), charges=exactly(2))
+    yield Case("cleared after success: a new video", two, always(Video()), afterwards=World.clear)
+    yield Case(
+        "cleared after an unknown outcome: a new video",
+        Expected("success", posts=exactly(2), charges=exactly(2), known=False),
+        always(Video(faults=[{"on": "create", "fault": "reset", "when": "after"}])),
+        afterwards=World.clear,
+    )
+    yield Case(
+        "cleared after a kill around the POST was told: a new video",
+        Expected("success", posts=exactly(1), charges=exactly(1)),
+        always(Video([Step(AFTER_INTENT, KILL_TASK)])),
+        afterwards=World.clear,
+    )
+    yield Case(
+        "cleared after failure, the video still in the making: the same video",
+        ONE_VIDEO,
+        always(Video([Step(AFTER_RECORD, KILL_TASK), *(Step(QUERY, KILL_TASK) for _ in range(3))])),
+        afterwards=World.clear,
+    )
+    yield Case(
+        "cleared after the vendor failed the video: a new video",
+        two,
+        always(Video(faults=[{"on": "create", "fault": "failed_at_once"}])),
+        afterwards=World.clear,
+    )
+    yield Case(
+        "cleared while running, after the record: the same video",
+        ONE_VIDEO,
+        always(Video([Step(AFTER_RECORD, CLEAR)])),
+        count=1,
+    )
+    yield Case(
+        "cleared while running, after the intent: no second POST",
+        Expected("failed", Range(0, 1), Range(0, 1), known=False, says=UNKNOWN_SAID),
+        always(Video([Step(AFTER_INTENT, CLEAR)])),
+        count=1,
+    )

@@ -1,0 +1,49 @@
+"""Kills while a video is waited for, in a worker or in the triggerer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.chaos.cases.expected import ID_IN_THE_LOG, NOTHING_SENT, ONE_VIDEO
+from tests.chaos.cases.kills import phase_of
+from tests.chaos.plan import (
+    AFTER_INTENT,
+    AFTER_RECORD,
+    AFTER_RETURNED,
+    BEFORE_RECORD,
+    BEFORE_RETURNED,
+    BLOCKING,
+    DEFERRED,
+    KILL_BOTH,
+    KILL_TASK,
+    QUERY,
+    Case,
+    Expected,
+    Step,
+    Video,
+    always,
+)
+
+
+def waiting() -> Iterator[Case]:
+    """Kills while the video is made, in a worker or in the triggerer."""
+    takes = {"on": "task", "fault": "takes", "seconds": 8}
+    for way, dag_id in (("waiting in the worker", BLOCKING), ("deferred", DEFERRED)):
+
+        def case(name: str, expected: Expected, at: str, deed: str, *, way: str = way, dag_id: str = dag_id) -> Case:
+            return Case(
+                f"{way}: {name}",
+                expected,
+                always(Video([Step(at, deed)], [takes])),
+                dag_id=dag_id,
+                phase=phase_of(deed),
+            )
+
+        yield case("nothing goes wrong", ONE_VIDEO, "-", "-")
+        yield case("task killed after the record", ONE_VIDEO, AFTER_RECORD, KILL_TASK)
+        yield case("task killed while it asks", ONE_VIDEO, QUERY, KILL_TASK)
+        yield case("task and supervisor killed while it asks", ONE_VIDEO, QUERY, KILL_BOTH)
+        yield case("task killed after the wait, before the return", ONE_VIDEO, BEFORE_RETURNED, KILL_TASK)
+        yield case("task killed after the return is recorded", ONE_VIDEO, AFTER_RETURNED, KILL_TASK)
+        yield case("task killed after the intent", NOTHING_SENT, AFTER_INTENT, KILL_TASK)
+        yield case("task killed after the answer, before the record", ID_IN_THE_LOG, BEFORE_RECORD, KILL_TASK)

@@ -1,0 +1,32 @@
+"""Two tries at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.chaos.cases.expected import ID_IN_THE_LOG, ONE_VIDEO
+from tests.chaos.plan import (
+    AFTER_INTENT,
+    AFTER_RECORD,
+    BEFORE_INTENT,
+    BEFORE_RECORD,
+    FREEZE,
+    Case,
+    Expected,
+    Range,
+    Step,
+    Video,
+    always,
+)
+
+
+def zombies() -> Iterator[Case]:
+    """Two tries at once: task and supervisor stand still until Airflow has retried, and then wake up."""
+    yield _zombie("before the intent is written", ONE_VIDEO, BEFORE_INTENT)
+    yield _zombie("after the intent, before the POST", Expected("failed", Range(0, 1), Range(0, 1)), AFTER_INTENT)
+    yield _zombie("after the answer, before the record", ID_IN_THE_LOG, BEFORE_RECORD)
+    yield _zombie("after the record", ONE_VIDEO, AFTER_RECORD)
+
+
+def _zombie(where: str, expected: Expected, at: str) -> Case:
+    return Case(f"zombie asleep {where}", expected, always(Video([Step(at, FREEZE)])), count=1, phase="zombies")

@@ -1,0 +1,111 @@
+"""Deeds around the provider's own steps, from outside: its functions are wrapped here, and know nothing of it.
+
+The plan is in the run's conf. A deed that a process cannot do to itself is asked for by a file in the folder
+`CHAOS_SIGNALS`; the harness answers with another one.
+"""
+
+import functools
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from airflow.providers.common.compat.sdk import get_current_context
+
+from airflow_provider_digitalhuman import ledger_stores
+from airflow_provider_digitalhuman.hooks.transport import Transport
+
+PATIENCE = 300.0
+
+
+def of_try(name, dag_run, ti):
+    """Macro: a value of this video's plan, by try; the last one holds for all later tries."""
+    values = dag_run.conf["videos"][ti.map_index][name]
+    return values[min(ti.try_number, len(values)) - 1]
+
+
+def reach(point):
+    """Do what the plan says about this point: the first deed for it that has not been done yet."""
+    try:
+        context = get_current_context()
+    except Exception:  # not within execute
+        return
+    ti = context["ti"]
+    video = context["dag_run"].conf["videos"][ti.map_index]
+    for number, (at, deed) in enumerate(video["steps"]):
+        asked = Path(os.environ["CHAOS_SIGNALS"]) / f"{video['name']}.{number}.asked"
+        if at == point and not asked.exists():
+            _do(deed, video["name"], ti, asked)
+            return
+
+
+def _do(deed, name, ti, asked):
+    begun = asked.with_suffix(".begun")
+    about = {"deed": deed, "video": name, "task": os.getpid(), "supervisor": os.getppid()}
+    about |= {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+    about |= {"try_number": ti.try_number, "begun": str(begun)}
+    unfinished = asked.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(about))
+    unfinished.rename(asked)
+    match deed:
+        case "kill task":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "kill supervisor":
+            _kill_parent()
+        case "kill both":
+            _kill_parent()
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "kill task once accepted" | "kill supervisor once accepted" | "kill both once accepted":
+            return
+    if deed.startswith("kill supervisor"):
+        return
+    patience = time.monotonic() + PATIENCE
+    while not begun.exists() and time.monotonic() < patience:
+        time.sleep(0.05)
+
+
+def _kill_parent():
+    if (parent := os.getppid()) == 1:
+        raise RuntimeError("the supervisor is gone already")
+    os.kill(parent, signal.SIGKILL)
+
+
+def _around_write(write):
+    @functools.wraps(write)
+    def wrapped(self, value):
+        reach(f"before write of {value['stage']}")
+        write(self, value)
+        reach(f"after write of {value['stage']}")
+
+    return wrapped
+
+
+def _around_post(post):
+    @functools.wraps(post)
+    def wrapped(self, url, body):
+        reach("POST")
+        answer = post(self, url, body)
+        reach("answer read")
+        return answer
+
+    return wrapped
+
+
+def _before_get(get):
+    @functools.wraps(get)
+    def wrapped(self, url):
+        reach("query")
+        return get(self, url)
+
+    return wrapped
+
+
+def install():
+    """Wrap the provider's steps in this process, once."""
+    if hasattr(Transport.post, "__wrapped__"):
+        return
+    for store in (ledger_stores.TaskStateRecordStore, ledger_stores.VariableRecordStore):
+        store.write = _around_write(store.write)
+    Transport.post = _around_post(Transport.post)
+    Transport.get = _before_get(Transport.get)

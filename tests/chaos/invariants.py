@@ -1,0 +1,119 @@
+"""What must be true of every video, whatever was done to it: the one place where it is checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from tests.chaos.plan import UNKNOWN_SAID, Expected
+
+PROOF_OF_REFUSAL: Final = frozenset(
+    {"rate_limited", "login_failed", "unauthorized", "payment_required", "no_balance", "error_code", "no_handler"}
+)
+"""Faults whose answer proves that nothing was accepted: after them, and only after them, a POST may follow."""
+
+_EXPLANATION: Final = re.compile(
+    "did not accept|is not known|could not be (reached|read|written)|ended video task|asks to slow down"
+)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known of one video after all is over.
+
+    :param requests: its create POSTs, as the sandbox counted them.
+    :param charges: its tasks, as the sandbox counted them.
+    :param cleared_at: Unix seconds of each clear.
+    :param record: the ledger's record, None if there is none.
+    :param xcom: what the task returned.
+    :param logs: the text of each try's log.
+    """
+
+    name: str
+    state: str
+    tries: int
+    requests: Sequence[Mapping[str, Any]]
+    charges: Sequence[Mapping[str, Any]]
+    cleared_at: Sequence[float] = ()
+    record: Mapping[str, Any] | None = None
+    xcom: Any = None
+    logs: Sequence[str] = field(default=(), repr=False)
+
+    @property
+    def ids_lost(self) -> list[str]:
+        """Accepted IDs that neither the record nor XCom nor a task's log knows, though no error says so."""
+        return [] if self._says_unknown() else self.ids_unknown
+
+    @property
+    def ids_unknown(self) -> list[str]:
+        """Accepted IDs that neither the record nor XCom nor a task's log knows."""
+        record = self.record or {}
+        known = {record.get("video_task_id"), self.xcom, *record.get("earlier", ())}
+        log = "\n".join(self.logs)
+        return [task["id"] for task in self.charges if task["id"] not in known and task["id"] not in log]
+
+    @property
+    def double_charges(self) -> int:
+        """Charges beyond one in the same generation: from the start, or from one clear, to the next clear."""
+        return sum(max(0, len(charges) - 1) for charges in self._by_generation(self.charges, "created"))
+
+    def _by_generation(self, entries: Sequence[Mapping[str, Any]], when: str) -> list[list[Mapping[str, Any]]]:
+        borders = [0.0, *self.cleared_at, float("inf")]
+        return [[entry for entry in entries if start <= entry[when] < end] for start, end in pairwise(borders)]
+
+    def _says_unknown(self) -> bool:
+        return bool(self.record) and any(
+            UNKNOWN_SAID in log or "not known whether the video was accepted" in log for log in self.logs
+        )
+
+    def violations(self, expected: Expected) -> Iterator[str]:
+        """Everything that is not as it must be."""
+        if self.double_charges:
+            yield f"charged {len(self.charges)} times with {len(self.cleared_at)} clears"
+        for requests in self._by_generation(self.requests, "at"):
+            for request in requests[:-1]:
+                if not _proves_refusal(request):
+                    yield f"another POST after one that may have been accepted: {request['outcome']} {request['fault']}"
+        if self.ids_lost:
+            yield f"IDs lost: {self.ids_lost}"
+        if expected.known and self.ids_unknown:
+            yield f"IDs not known to Airflow: {self.ids_unknown}"
+        if self.state not in ("success", "failed") or expected.state not in (None, self.state):
+            yield f"ended as {self.state} instead of {expected.state}"
+        if len(self.requests) not in expected.posts:
+            yield f"{len(self.requests)} POSTs instead of {expected.posts}"
+        if len(self.charges) not in expected.charges:
+            yield f"{len(self.charges)} charges instead of {expected.charges}"
+        if expected.says and expected.says not in self.logs[-1]:
+            yield f"the last log does not say {expected.says!r}"
+        yield from self._ending()
+
+    def _ending(self) -> Iterator[str]:
+        stage = (self.record or {}).get("stage")
+        if self.state == "success":
+            if not self.charges or self.xcom != self.charges[-1]["id"]:
+                yield f"succeeded with {self.xcom!r}, which is not the last accepted ID"
+            if stage not in ("returned", None):
+                yield f"succeeded with the record at {stage}"
+        elif not self._is_explained():
+            yield f"failed, and the last log does not tell why (record: {stage})"
+
+    def _is_explained(self) -> bool:
+        """Whether the last try ended with an error of the provider's own."""
+        return bool(self.logs) and bool(_EXPLANATION.search(self.logs[-1]))
+
+
+def _proves_refusal(request: Mapping[str, Any]) -> bool:
+    return request["outcome"] == "refused" and request["fault"] in PROOF_OF_REFUSAL
+
+
+def name_of(body: Any) -> str:
+    """The video that a create's body, or a task's, is about."""
+    try:
+        return str(parse_qs(urlsplit(body["audioUrl"]).query)["video"][0])
+    except (KeyError, TypeError, IndexError):
+        return ""

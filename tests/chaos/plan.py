@@ -1,0 +1,144 @@
+"""What is done to one video, and at which point of which try; and what must come of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from tests.chaos.world import World
+
+CREATE: Final = "chaos_create"
+BLOCKING: Final = "chaos_blocking"
+DEFERRED: Final = "chaos_deferred"
+
+# Points of a try, in the order in which they are reached. Each stands on one side of something that cannot be undone.
+BEFORE_INTENT: Final = "before write of sending"
+AFTER_INTENT: Final = "after write of sending"
+POST: Final = "POST"
+ANSWERED: Final = "answer read"
+BEFORE_RECORD: Final = "before write of submitted"
+AFTER_RECORD: Final = "after write of submitted"
+AFTER_RELEASE: Final = "after write of released"
+BEFORE_UNKNOWN: Final = "before write of unknown"
+QUERY: Final = "query"
+BEFORE_RETURNED: Final = "before write of returned"
+AFTER_RETURNED: Final = "after write of returned"
+
+# Deeds that the try does to itself, at once ...
+KILL_TASK: Final = "kill task"
+KILL_SUPERVISOR: Final = "kill supervisor"
+KILL_BOTH: Final = "kill both"
+# ... and those that it asks the harness for, waiting until they have begun (see hands.py).
+KILL_TASK_ONCE_ACCEPTED: Final = "kill task once accepted"
+KILL_SUPERVISOR_ONCE_ACCEPTED: Final = "kill supervisor once accepted"
+KILL_BOTH_ONCE_ACCEPTED: Final = "kill both once accepted"
+REFUSE_WRITES: Final = "refuse writes"
+RESTART_API_SERVER: Final = "restart API server"
+PAUSE_API_SERVER: Final = "pause API server"
+PAUSE_DATABASE: Final = "pause database"
+KILL_SCHEDULER: Final = "kill scheduler"
+KILL_WORKER_HOST: Final = "kill scheduler and all workers"
+FREEZE: Final = "freeze until retried"
+CLEAR: Final = "clear"
+
+
+class Step(NamedTuple):
+    """One deed, done to the first try that comes to the point.
+
+    :param at: the point.
+    :param deed: what happens there.
+    """
+
+    at: str
+    deed: str
+
+
+@dataclass(frozen=True)
+class Video:
+    """One logical video: what is asked for, and what goes wrong.
+
+    :param steps: deeds around the provider's own steps; each is done once, and one at a time.
+    :param faults: what the sandbox plays for this video.
+    :param connection: suffix of the Airflow connection, by try; the last one holds for all later tries.
+    :param renders_anew: whether the rendered URL is another one in each try.
+    """
+
+    steps: Sequence[Step] = ()
+    faults: Sequence[Mapping[str, Any]] = ()
+    connection: Sequence[str] = ("default",)
+    renders_anew: bool = False
+
+
+class Range(NamedTuple):
+    """From the least to the most that is right."""
+
+    least: int
+    most: int
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and self.least <= number <= self.most
+
+    def __str__(self) -> str:
+        return str(self.least) if self.least == self.most else f"{self.least}-{self.most}"
+
+
+def exactly(number: int) -> Range:
+    """Neither more nor less."""
+    return Range(number, number)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What must be true of each video of a case, beside the invariants that hold for all.
+
+    :param state: final state of the task instance; None where either is right.
+    :param posts: number of create POSTs that reached the sandbox.
+    :param charges: number of charges.
+    :param known: whether every accepted ID must be known to Airflow. Where a process died before it had the answer,
+        nobody can know the ID; then the task must have said that the outcome is unknown.
+    :param says: a text that the last try's log must hold.
+    """
+
+    state: Literal["success", "failed"] | None
+    posts: Range
+    charges: Range
+    known: bool = True
+    says: str = ""
+
+
+UNKNOWN_SAID: Final = "whether it was accepted is not known"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Some videos that the same thing is done to, as one run of one DAG.
+
+    :param name: a row of the table.
+    :param make: the video with this number.
+    :param afterwards: what a person does when the run has ended (for instance: clear it), after which it runs again.
+    :param meanwhile: what is done from outside while the run goes on.
+    :param phase: cases of one phase run at the same time, and phases one after the other.
+    """
+
+    name: str
+    expected: Expected
+    make: Callable[[int, random.Random], Video]
+    count: int = 3
+    dag_id: str = CREATE
+    seed: int = 0
+    afterwards: Callable[[World, str, str], None] | None = None
+    meanwhile: Callable[[World, str, str], None] | None = None
+    phase: str = "tasks"
+
+    def videos(self) -> list[Video]:
+        """All videos of the case; the same ones each time."""
+        dice = random.Random(f"{self.name} {self.seed}")
+        return [self.make(number, dice) for number in range(self.count)]
+
+
+def always(video: Video) -> Callable[[int, random.Random], Video]:
+    """The same for each video of a case."""
+    return lambda _number, _dice: video

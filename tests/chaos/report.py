@@ -1,0 +1,116 @@
+"""The table of a run, on the terminal and in RESULTS.md."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.chaos.plan import Range
+from tests.chaos.runner import Verdict
+
+RESULTS: Final = Path(__file__).parent / "RESULTS.md"
+_HEAD: Final = """# Proof by destruction
+
+Written by `make chaos`: a real Airflow, the sandbox, and processes that are killed at the worst moments; `retries=3`
+everywhere. What the columns mean:
+
+- **task runs**: tries that Airflow began. **POSTs**: create requests that reached the server.
+- **double charges**: charges beyond one for the same video between two clears by a person. **IDs lost**: accepted IDs
+  that neither the record, nor XCom, nor a task's log knows, and no error tells of it. Both must be 0.
+- **said unknown**: accepted IDs that died with their process before any line of code could write them down
+  (or with the only process that could have passed them on). The task has failed, and its error says when what was sent.
+"""
+
+
+class Row(NamedTuple):
+    """One line of the table: a case, over all its seeds."""
+
+    case: str
+    videos: int
+    task_runs: int
+    posts: int
+    expected: Range
+    charges: int
+    double_charges: int
+    ids_lost: int
+    said_unknown: int
+    violations: int
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        return "ok" if not self.violations else f"{self.violations} VIOLATIONS"
+
+    def cells(self) -> list[str]:
+        """The line's texts."""
+        numbers = (self.videos, self.task_runs, self.posts, self.expected, self.charges)
+        losses = (self.double_charges, self.ids_lost, self.said_unknown)
+        return [self.case, *map(str, (*numbers, *losses)), self.verdict]
+
+
+COLUMNS: Final = (
+    "case",
+    "videos",
+    "task runs",
+    "POSTs",
+    "charges expected",
+    "charges seen",
+    "double charges",
+    "IDs lost",
+    "said unknown",
+    "verdict",
+)
+
+
+def rows(verdicts: Sequence[Verdict]) -> list[Row]:
+    """The table, its totals last."""
+    by_name: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        by_name.setdefault(verdict.case.name, []).append(verdict)
+    table = [_row(name, of_one_case) for name, of_one_case in by_name.items()]
+    return [*table, _row("**total**", verdicts)]
+
+
+def _row(name: str, verdicts: Sequence[Verdict]) -> Row:
+    least = sum(verdict.case.expected.charges.least * verdict.case.count for verdict in verdicts)
+    most = sum(verdict.case.expected.charges.most * verdict.case.count for verdict in verdicts)
+    return Row(
+        name,
+        sum(len(verdict.videos) for verdict in verdicts),
+        sum(verdict.task_runs for verdict in verdicts),
+        sum(verdict.posts for verdict in verdicts),
+        Range(least, most),
+        sum(verdict.charges for verdict in verdicts),
+        sum(verdict.double_charges for verdict in verdicts),
+        sum(verdict.ids_lost for verdict in verdicts),
+        sum(verdict.ids_said_unknown for verdict in verdicts),
+        sum(len(verdict.violations) for verdict in verdicts),
+    )
+
+
+def on_terminal(table: Sequence[Row]) -> str:
+    """The table with aligned columns."""
+    lines = [list(COLUMNS), *(row.cells() for row in table)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+
+
+def write(series: str, airflow_version: str, database: str, table: Sequence[Row], seconds: float) -> None:
+    """Put the table into RESULTS.md, in the place of this series' last one."""
+    parts = re.split(r"(?m)^(?=## Airflow )", RESULTS.read_text()) if RESULTS.exists() else []
+    sections = {part.split()[2]: part.strip() + "\n" for part in parts if part.startswith("## Airflow ")}
+    lines = [
+        f"## Airflow {series}",
+        "",
+        f"Airflow {airflow_version}, {database}, Python {platform.python_version()}, {seconds / 60:.0f} minutes.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        f"|---|{'---:|' * (len(COLUMNS) - 2)}---|",
+        *(f"| {' | '.join(row.cells())} |" for row in table),
+    ]
+    sections[series] = "\n".join(lines) + "\n"
+    newest_first = sorted(sections, key=lambda text: [-int(number) for number in text.split(".")])
+    RESULTS.write_text("\n".join([_HEAD, *(sections[name] for name in newest_first)]))

@@ -1,0 +1,183 @@
+"""A real Airflow, a sandbox and the hands that strike them; what one case is run in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import requests
+
+from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
+from tests.chaos.postgres import Postgres, binaries, running_postgres
+from tests.chaos.refusals import Refusals
+from tools.airflow_cluster import AirflowCluster, ApiError, free_ports
+
+T = TypeVar("T")
+
+TASK: Final = "make_video"
+DAGS: Final = Path(__file__).parent / "dags"
+HEARTBEAT_TIMEOUT: Final = 20
+"""Seconds after which a task that is not heard of is taken for dead; Airflow's default is 300."""
+FINAL: Final = frozenset({"success", "failed"})
+
+
+@dataclass
+class World:
+    """What a case is run in. The calls to Airflow's API may come from several threads.
+
+    :param signals: folder where tries ask the harness for deeds.
+    :param database: the server to pause; None on SQLite.
+    :param refusals: None on Airflow below 3.3, whose records lie in another table.
+    """
+
+    airflow: AirflowCluster
+    sandbox: SandboxClient
+    signals: Path
+    database: Postgres | None
+    refusals: Refusals | None
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def series(self) -> str:
+        """Such as ``3.3``."""
+        return ".".join(self.airflow.airflow_version.split(".")[:2])
+
+    @property
+    def has_task_state_store(self) -> bool:
+        """Where the records are: there, or in Variables."""
+        return self.series not in ("2.11", "3.0", "3.1", "3.2")
+
+    def ask(self, question: Callable[[AirflowCluster], T], patience: float = 120.0) -> T:
+        """Call Airflow's API; that it is away for a while is what happens here."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                with self.lock:
+                    return question(self.airflow)
+            except (requests.RequestException, ApiError) as error:
+                lasting = isinstance(error, ApiError) and error.status_code < 500
+                if lasting or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
+        """Start a run; a call whose answer was lost is not made twice."""
+
+        def start(airflow: AirflowCluster) -> None:
+            try:
+                airflow.trigger(dag_id, conf, run_id)
+            except ApiError as error:
+                if error.status_code != 409:  # exists
+                    raise
+
+        self.ask(start)
+
+    def wait_for_run(self, dag_id: str, run_id: str, patience: float) -> None:
+        """Return when the run has ended."""
+        deadline = time.monotonic() + patience
+        while self.ask(lambda airflow: airflow.dag_run(dag_id, run_id))["state"] not in FINAL:
+            if time.monotonic() > deadline:
+                states = [(ti["map_index"], ti["state"], ti["try_number"]) for ti in self.instances(dag_id, run_id)]
+                raise TimeoutError(f"run {run_id} of {dag_id} has not ended after {patience:g} s: {states}")
+            time.sleep(1)
+
+    def instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The videos' task instances of a run, by map index."""
+        found = self.ask(lambda airflow: airflow.task_instances(dag_id, run_id))
+        return sorted((ti for ti in found if ti["task_id"] == TASK), key=lambda ti: int(ti["map_index"]))
+
+    def wait_until_deferred(self, dag_id: str, run_id: str, patience: float = 180.0) -> None:
+        """Return when all videos of a run are waited for in the triggerer."""
+        deadline = time.monotonic() + patience
+        while [ti["state"] for ti in self.instances(dag_id, run_id)].count("deferred") < self.size(dag_id, run_id):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"run {run_id} of {dag_id} is not deferred after {patience:g} s")
+            time.sleep(0.5)
+
+    def size(self, dag_id: str, run_id: str) -> int:
+        """How many videos a run has."""
+        return len(self.ask(lambda airflow: airflow.dag_run(dag_id, run_id))["conf"]["videos"])
+
+    def restart(
+        self, component: str, *, whole_session: bool = False, in_between: Callable[[], None] | None = None
+    ) -> None:
+        """SIGKILL a component, and start it again as a service manager would."""
+        with self.lock:
+            self.airflow.kill(component, whole_session=whole_session)
+            if in_between:
+                in_between()
+            self.airflow.start_component(component)
+
+    def clear(self, dag_id: str, run_id: str) -> None:
+        """Clear all videos of a run, as a person does; returns when they are queued again."""
+        self.ask(lambda airflow: airflow.clear(dag_id, run_id, [TASK]))
+
+
+@contextlib.contextmanager
+def running_world(
+    folder: Path, *, python: Path | str = sys.executable, postgres: bool = False, parallelism: int = 6
+) -> Iterator[World]:
+    """Start everything in ``folder``, and end it.
+
+    :param folder: a temporary one.
+    :param python: interpreter whose Airflow is run.
+    :param postgres: whether PostgreSQL may be used; SQLite where there is none.
+    """
+    signals = folder / "signals"
+    signals.mkdir()
+    with contextlib.ExitStack() as stack:
+        programs = binaries() if postgres else None
+        database = stack.enter_context(running_postgres(folder / "postgres", programs)) if programs else None
+        sandbox = stack.enter_context(running_sandbox(processing_seconds=1))
+        airflow = AirflowCluster(
+            folder / "airflow",
+            DAGS,
+            _settings(signals) | _connections(sandbox),
+            python=python,
+            database=database.url if database else "sqlite",
+            parallelism=parallelism,
+        )
+        airflow.prepare()
+        refusals = None
+        if not airflow.airflow_version.startswith(("2.", "3.0.", "3.1.", "3.2.")):
+            refusals = Refusals(database.dsn if database else str(airflow.home / "airflow.db"))
+            refusals.install()
+        airflow.launch()
+        stack.callback(airflow.stop)
+        yield World(airflow, sandbox, signals, database, refusals)
+
+
+def _settings(signals: Path) -> dict[str, str]:
+    settings = {
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": HEARTBEAT_TIMEOUT,
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 3,
+        "SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": HEARTBEAT_TIMEOUT,  # the two names of 2.x
+        "SCHEDULER__ZOMBIE_DETECTION_INTERVAL": 3,
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 5,
+        "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 15,
+        "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 15,
+        "TRIGGERER__JOB_HEARTBEAT_SEC": 2,
+    }
+    named = {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
+    return {**named, "CHAOS_SIGNALS": str(signals)}
+
+
+def _connections(sandbox: SandboxClient) -> dict[str, str]:
+    (closed,) = free_ports(1)
+    base: dict[str, Any] = {"conn_type": "digitalhuman", "password": sandbox.api_key, "host": sandbox.base_url}
+    other: dict[str, dict[str, Any]] = {
+        "default": {},
+        "impatient": {"extra": {"submit_timeout": 3, "query_timeout": 3}},
+        "closed": {"host": f"http://127.0.0.1:{closed}/kyyReactApiServer"},
+        "tls": {"host": sandbox.base_url.replace("http:", "https:"), "extra": {"connect_timeout": 3}},
+        "dns": {"host": "http://no-such-host.invalid"},
+        "wrong_key": {"password": "not-the-key"},
+    }
+    return {f"AIRFLOW_CONN_DIGITALHUMAN_{name.upper()}": json.dumps(base | changed) for name, changed in other.items()}
