@@ -14,7 +14,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 
-.PHONY: help setup demo up down test lint format matrix constraints clean
+.PHONY: help setup demo up down test lint format matrix chaos constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -44,7 +44,7 @@ down: $(READY) ## End what `make up` started
 	@$(PY) -m tools.demo down
 
 test: lint ## Run all checks and tests
-	$(PY) -m pytest tests/unit tests/sandbox tests/airflow $(PYTEST_ARGS)
+	$(PY) -m pytest tests/unit tests/sandbox tests/airflow tests/chaos $(PYTEST_ARGS)
 
 lint: $(READY) ## Check style and types
 	$(PY) -m ruff check .
@@ -57,6 +57,10 @@ format: $(READY) ## Put all files into the project's format
 
 matrix: $(READY) ## Run the unit tests and the main job on every supported Airflow (SERIES="2.11 3.0": on these)
 	$(PY) -m tools.matrix $(SERIES)
+
+chaos: $(READY) ## Kill, freeze and break a real Airflow at the worst moments, and count the charges (SERIES="2.11": on it)
+	$(PY) -m uv pip install --quiet --python $(PY) --constraints $(CONSTRAINTS) asyncpg psycopg2-binary
+	$(PY) -m tests.chaos $(SERIES)
 
 constraints: $(READY) ## Write constraints/ again, with the newest versions that work
 	tools/compile_constraints.sh "$$PWD/.venv/bin/uv"

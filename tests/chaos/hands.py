@@ -27,6 +27,7 @@ REFUSED_SECONDS: Final = 6.0
 PAUSED_SECONDS: Final = 8.0
 GATHERING_SECONDS: Final = 3.0
 """What several tries ask for within so many seconds is done to them all at once."""
+HEAD_START_SECONDS: Final = 3.0
 PATIENCE: Final = 240.0
 
 
@@ -166,8 +167,9 @@ class Hands:
                 break
             time.sleep(1)
         asked.answer()
-        for pid in (asked.task, asked.supervisor):
-            _signal(pid, signal.SIGCONT)
+        _signal(asked.task, signal.SIGCONT)
+        time.sleep(HEAD_START_SECONDS)  # for what the task can do before its supervisor learns that it is over
+        _signal(asked.supervisor, signal.SIGCONT)
 
     # ------------------------------------------------------------ deeds to a whole component
 
