@@ -46,7 +46,7 @@ _MD5: Final = re.compile(r"[0-9a-f]{32}")
 class ArchivedVideo:
     """A video that lies verified in the user's own storage.
 
-    :param path: what ``ObjectStoragePath`` takes; with the storage connection in it only if the destination had it.
+    :param path: what ``ObjectStoragePath`` takes to open it; the storage connection's ID is in it if there is one.
     :param size: bytes.
     :param md5: lower-case hex, computed here.
     :param seconds: how long the transfer took; 0 if the file was there already.
@@ -107,7 +107,7 @@ def archive_video(
     :raises VideoFailedError: the vendor ended the task without a video.
     :raises InvalidRequestError: the destination cannot be used.
     """
-    from airflow_provider_digitalhuman.archive_stores import open_sink, open_store, size_and_md5
+    from airflow_provider_digitalhuman.archive_stores import TakenError, open_sink, open_store, size_and_md5
     from airflow_provider_digitalhuman.fetching import FileSession
     from airflow_provider_digitalhuman.transfer import Transfer
 
@@ -132,7 +132,12 @@ def archive_video(
             return _already_there(path, found, source.task, log)
         if found:
             _refuse_other_file(path, found, md5, overwrite)
-        sink.publish(overwrite=overwrite)
+        try:
+            sink.publish(overwrite=overwrite)
+        except TakenError:  # another worker with the same task (F23) does no harm
+            if (found := size_and_md5(path, overwrite=False)) == (transfer.size, md5):
+                return _already_there(path, found, source.task, log)
+            raise
         seconds = round(time.monotonic() - started, 3)
         log.info("Stored video task %s: %s, %d bytes in %.1f s.", source.task.id, path, transfer.size, seconds)
         return ArchivedVideo(str(path), transfer.size, md5, seconds, source.task.id)

@@ -32,6 +32,10 @@ _OBJECT_STORES: Final = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abf
 """Stores where nothing is visible before an upload is completed, which fsspec's file does when it is closed."""
 
 
+class TakenError(DownloadRefusedError):
+    """A file has appeared at the destination while this one was on its way."""
+
+
 class Sink(ABC):
     """One file in the making. Used as a context manager: what was not published by its end is thrown away.
 
@@ -64,7 +68,7 @@ class Sink(ABC):
     def publish(self, *, overwrite: bool) -> None:
         """Make the file visible under its name, whole, in one step.
 
-        :raises DownloadRefusedError: if meanwhile another file is there, and ``overwrite`` is off.
+        :raises TakenError: if meanwhile a file is there, and ``overwrite`` is off.
         """
         with told(self._uri):
             self._publish(overwrite)
@@ -292,8 +296,8 @@ def _exists(path: "ObjectStoragePath") -> bool:
     return True
 
 
-def _taken(uri: str) -> DownloadRefusedError:
-    return DownloadRefusedError(f"Another file has appeared at {uri}; it is left as it is. Use overwrite=True if not.")
+def _taken(uri: str) -> TakenError:
+    return TakenError(f"Another file has appeared at {uri}; it is left as it is. Use overwrite=True if not.")
 
 
 def _sweep(folder: Path, name: str) -> None:

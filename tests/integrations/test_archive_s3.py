@@ -1,0 +1,253 @@
+"""Archiving into a real S3 server (moto's) through Airflow's own connection: nothing half-written, nothing dangling."""
+
+import gc
+import hashlib
+import json
+import logging
+import os
+import socket
+from types import SimpleNamespace
+
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from airflow_provider_digitalhuman import archive
+from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.archive import archive_video
+from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError, InvalidRequestError
+from tests.unit.file_server import serving, status, whole
+
+SMALL = os.urandom(300_000)
+LARGE = os.urandom(20_000_000)
+"""Two parts and a half."""
+LOG = logging.getLogger("test.s3")
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(endpoint, monkeypatch):
+    import boto3
+    from airflow.sdk.io import store
+
+    connection = {
+        "conn_type": "aws",
+        "login": "testing",
+        "password": "testing",
+        "extra": {"endpoint_url": endpoint, "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_STORAGE", json.dumps(connection))
+    monkeypatch.setattr(store, "_STORE_CACHE", {})
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+    client.create_bucket(Bucket="videos")
+    yield client
+    for upload in dangling(client):
+        client.abort_multipart_upload(Bucket="videos", Key=upload["Key"], UploadId=upload["UploadId"])
+    for one in keys(client):
+        client.delete_object(Bucket="videos", Key=one)
+    client.delete_bucket(Bucket="videos")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(archive, "time", SimpleNamespace(sleep=lambda _: None, monotonic=archive.time.monotonic))
+
+
+def keys(s3) -> list[str]:
+    return [one["Key"] for one in s3.list_objects_v2(Bucket="videos").get("Contents", [])]
+
+
+def dangling(s3) -> list[dict]:
+    return s3.list_multipart_uploads(Bucket="videos").get("Uploads", [])
+
+
+def body(s3, key="a/v-1.mp4") -> bytes:
+    return s3.get_object(Bucket="videos", Key=key)["Body"].read()
+
+
+def run(server, content, destination="s3://videos/a/", **options):
+    task = VideoTask(
+        id="v-1", status="completed", md5=hashlib.md5(content).hexdigest(), video_url=server.url("/v.mp4?sig=topsecret")
+    )
+    options = {"storage_conn_id": "storage", "log": LOG, "allow_private_hosts": True} | options
+    return archive_video(lambda: task, destination, **options)
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+def test_a_video_becomes_one_whole_object(s3, content):
+    with serving(content) as server:
+        archived = run(server, content)
+        assert archived.path == "s3://storage@videos/a/v-1.mp4"
+        assert archived.uri == "s3://videos/a/v-1.mp4"
+        assert ObjectStoragePath(archived.path).read_bytes() == content
+        assert body(s3) == content
+        again = run(server, content)
+        assert again.already_there
+        assert len(server.asked) == 1
+    assert dangling(s3) == []
+
+
+def test_the_connection_can_be_named_in_the_destination(s3):
+    with serving(SMALL) as server:
+        archived = run(server, SMALL, "s3://storage@videos/a/v-1.mp4", storage_conn_id=None)
+    assert archived.path == "s3://storage@videos/a/v-1.mp4"
+    assert body(s3) == SMALL
+
+
+def test_a_broken_transfer_goes_on_in_the_same_upload(s3):
+    with serving(LARGE) as server:
+        server.script = [whole(server, cut=9_000_000), whole(server, cut=3_000_000)]
+        run(server, LARGE)
+        assert server.offsets == [0, 9_000_000, 12_000_000]
+    assert body(s3) == LARGE
+    assert dangling(s3) == []
+
+
+def test_a_wrong_file_is_never_an_object(s3):
+    with serving(LARGE) as server:
+        server.script = [status(200, bytes(len(LARGE)), Content_Type="video/mp4")]
+        run(server, LARGE)
+    assert body(s3) == LARGE
+    assert dangling(s3) == []
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("fault", ["cut", "md5", "gone", "killed"])
+def test_after_a_failure_nothing_is_there(s3, content, fault, monkeypatch):
+    class KilledError(BaseException):
+        """As Airflow's time-out: no Exception."""
+
+    expected: type[BaseException] = DownloadError
+    with serving(content) as server:
+        if fault == "cut":
+            server.script = [whole(server, cut=len(content) - 1, ranges=False) for _ in range(20)]
+        elif fault == "md5":
+            server.script = [status(200, bytes(len(content)), Content_Type="video/mp4")] * 20
+        elif fault == "gone":
+            server.script = [whole(server, cut=len(content) - 1)] + [status(404)] * 20
+        else:
+            from airflow_provider_digitalhuman.archive_stores import ObjectSink
+
+            monkeypatch.setattr(ObjectSink, "_publish", lambda *_: (_ for _ in ()).throw(KilledError))
+            expected = KilledError
+        with pytest.raises(expected):
+            run(server, content)
+    gc.collect()  # fsspec publishes what is collected as garbage, unless it is kept from that
+    assert keys(s3) == []
+    assert dangling(s3) == []
+
+
+def test_a_store_that_fails_is_told_and_leaves_nothing(s3, endpoint, monkeypatch):
+    from s3fs.core import S3File
+
+    def fails(self, **_):
+        raise OSError("the store is out of order")
+
+    monkeypatch.setattr(S3File, "commit", fails)
+    with (
+        serving(LARGE) as server,
+        pytest.raises(DownloadError, match=r"a/v-1\.mp4 could not be.*out of order"),
+    ):
+        run(server, LARGE)
+    monkeypatch.undo()
+    gc.collect()
+    assert keys(s3) == []
+
+
+def test_an_upload_that_breaks_in_the_middle_is_taken_back(s3, monkeypatch):
+    from s3fs.core import S3File
+
+    call, parts = S3File._call_s3, []
+
+    def fails(self, method, *args, **named):
+        if method == "upload_part":
+            parts.append(method)
+            if len(parts) == 2:
+                raise OSError("out of order")
+        return call(self, method, *args, **named)
+
+    monkeypatch.setattr(S3File, "_call_s3", fails)
+    with serving(LARGE) as server, pytest.raises(DownloadError, match="out of order"):
+        run(server, LARGE)
+    gc.collect()
+    assert keys(s3) == []
+    assert dangling(s3) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_object_is_replaced_only_where_that_is_wanted(s3, overwrite):
+    s3.put_object(Bucket="videos", Key="a/v-1.mp4", Body=b"precious")
+    with serving(LARGE) as server:
+        if overwrite:
+            run(server, LARGE, overwrite=True)
+            assert body(s3) == LARGE
+        else:
+            with pytest.raises(DownloadRefusedError, match="overwrite=True"):
+                run(server, LARGE)
+            assert body(s3) == b"precious"
+            assert server.asked == []
+
+
+def test_an_old_object_stays_where_the_new_one_fails(s3):
+    s3.put_object(Bucket="videos", Key="a/v-1.mp4", Body=b"old")
+    with serving(LARGE) as server:
+        server.script = [whole(server, cut=len(LARGE) - 1, ranges=False) for _ in range(20)]
+        with pytest.raises(DownloadError):
+            run(server, LARGE, overwrite=True)
+    gc.collect()
+    assert body(s3) == b"old"
+
+
+def test_an_object_that_appears_meanwhile_is_left_as_it_is(s3):
+    with serving(LARGE) as server:
+
+        def late(asked, caller):
+            s3.put_object(Bucket="videos", Key="a/v-1.mp4", Body=b"precious")
+            whole(server)(asked, caller)
+
+        server.script = [late]
+        with pytest.raises(DownloadRefusedError, match="has appeared"):
+            run(server, LARGE)
+    assert body(s3) == b"precious"
+    assert dangling(s3) == []
+
+
+def test_a_bucket_that_is_not_there(s3):
+    with serving(SMALL) as server, pytest.raises(DownloadError, match=r"nowhere/v-1\.mp4 could not be"):
+        run(server, SMALL, "s3://nowhere/")
+
+
+def test_an_object_store_that_is_not_there(s3, monkeypatch):
+    from s3fs import S3FileSystem
+
+    monkeypatch.setattr(S3FileSystem, "retries", 1)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    extra = {"endpoint_url": f"http://127.0.0.1:{port}", "region_name": "us-east-1"}
+    extra["config_kwargs"] = {"retries": {"total_max_attempts": 1}, "connect_timeout": 2}
+    connection = {"conn_type": "aws", "login": "testing", "password": "not-shown", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWAY", json.dumps(connection))
+    with serving(SMALL) as server, pytest.raises(DownloadError, match="could not be read or written") as failed:
+        run(server, SMALL, storage_conn_id="away")
+    assert server.asked == []
+    assert "not-shown" not in str(failed.value)
+
+
+def test_a_store_that_nothing_is_installed_for(s3):
+    with serving(SMALL) as server, pytest.raises(InvalidRequestError, match="Install the provider of this store"):
+        run(server, SMALL, "nosuch://videos/")

@@ -1,0 +1,193 @@
+"""Stores other than local files and S3: what is moved into place, and what is committed by being closed."""
+
+import gc
+import hashlib
+import logging
+import os
+from contextlib import suppress
+
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+
+from airflow_provider_digitalhuman.archive_stores import MovedSink, ObjectSink, TakenError, open_sink, size_and_md5
+from airflow_provider_digitalhuman.compat import AIRFLOW
+from airflow_provider_digitalhuman.exceptions import DownloadError
+
+if AIRFLOW >= (3, 0):
+    from airflow.sdk.io import store as stores
+else:
+    from airflow.io import store as stores
+
+CONTENT = os.urandom(20_000_000)
+LOG = logging.getLogger("test.stores")
+
+
+class BlockFile(AbstractBufferedFile):
+    """Like Azure's: blocks go up one by one, and closing commits the list of them."""
+
+    def _initiate_upload(self):
+        self.blocks = []
+
+    def _upload_chunk(self, final=False):
+        self.blocks.append(self.buffer.getvalue())
+        if final:
+            self.fs.blobs[self.path] = b"".join(self.blocks)
+        return True
+
+    def _fetch_range(self, start, end):
+        return self.fs.blobs[self.path][start:end]
+
+
+class BlockFileSystem(AbstractFileSystem):
+    protocol = "abfs"
+    cachable = False
+
+    def __init__(self):
+        super().__init__()
+        self.blobs: dict[str, bytes] = {}
+
+    def _open(self, path, mode="rb", **options):
+        return BlockFile(self, path, mode, **{k: v for k, v in options.items() if k in ("block_size", "autocommit")})
+
+    def info(self, path, **_):
+        if path not in self.blobs:
+            raise FileNotFoundError(path)
+        return {"name": path, "type": "file", "size": len(self.blobs[path])}
+
+
+@pytest.fixture
+def block_path(monkeypatch) -> ObjectStoragePath:
+    monkeypatch.setattr(stores, "_STORE_CACHE", {})
+    stores.attach("abfs", fs=BlockFileSystem())
+    return ObjectStoragePath("abfs://container/a/v.mp4")
+
+
+@pytest.fixture
+def memory_path(monkeypatch) -> ObjectStoragePath:
+    monkeypatch.setattr(stores, "_STORE_CACHE", {})
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
+    stores.attach("memory", fs=MemoryFileSystem())
+    return ObjectStoragePath("memory://folder/a/v.mp4")
+
+
+def written(path: ObjectStoragePath, sink) -> None:
+    for start in range(0, len(CONTENT), 1_000_000):
+        sink.write(CONTENT[start : start + 1_000_000])
+
+
+def names(path: ObjectStoragePath) -> list[str]:
+    fs = path.fs
+    return sorted(fs.blobs) if isinstance(fs, BlockFileSystem) else sorted(fs.find("/"))
+
+
+@pytest.fixture(params=["block_path", "memory_path"])
+def path(request) -> ObjectStoragePath:
+    return request.getfixturevalue(request.param)
+
+
+def test_each_store_has_its_way(block_path, memory_path):
+    assert isinstance(open_sink(ObjectStoragePath("memory://folder/a/v.mp4"), 10, LOG), MovedSink)
+
+
+def test_an_object_store_has_parts_enough_for_the_largest_file(block_path):
+    sink = open_sink(block_path, 500 * 1024**3, LOG)
+    assert isinstance(sink, ObjectSink)
+    assert sink._part_size * 10_000 > 500 * 1024**3
+    assert open_sink(block_path, 10 * 1024**3, LOG)._part_size == 8 * 1024**2
+
+
+def test_nothing_is_visible_before_it_is_published(path):
+    with open_sink(path, 10**9, LOG) as sink:
+        written(path, sink)
+        assert path.path not in names(path)
+        sink.publish(overwrite=False)
+    [name] = names(path)
+    assert name == path.path
+    assert size_and_md5(path, overwrite=False) == (len(CONTENT), hashlib.md5(CONTENT).hexdigest())
+
+
+def test_what_is_not_published_is_gone(path):
+    with open_sink(path, 10**9, LOG) as sink:
+        written(path, sink)
+    gc.collect()  # fsspec publishes what is collected as garbage
+    assert names(path) == []
+
+
+def test_a_restart_begins_with_an_empty_file(path):
+    with open_sink(path, 10**9, LOG) as sink:
+        written(path, sink)
+        sink.restart()
+        sink.write(b"new")
+        sink.publish(overwrite=False)
+    gc.collect()
+    assert names(path) == [path.path]
+    assert path.fs.info(path.path)["size"] == 3
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_there_is_replaced_only_where_that_is_wanted(path, overwrite):
+    with open_sink(path, 10**9, LOG) as sink:
+        sink.write(b"first")
+        sink.publish(overwrite=False)
+    with open_sink(path, 10**9, LOG) as sink:
+        sink.write(b"second!")
+        if overwrite:
+            sink.publish(overwrite=True)
+        else:
+            with pytest.raises(TakenError):
+                sink.publish(overwrite=False)
+    assert names(path) == [path.path]
+    assert path.fs.info(path.path)["size"] == (7 if overwrite else 5)
+
+
+def test_a_store_that_cannot_take_back_does_not_hide_why(block_path, monkeypatch, caplog):
+    monkeypatch.setattr(BlockFile, "discard", lambda self: 1 / 0)
+    with suppress(KeyError), open_sink(block_path, 10**9, LOG) as sink:
+        sink.write(b"some")
+        raise KeyError
+    gc.collect()
+    assert names(block_path) == []
+    assert "could not be removed: division by zero" in caplog.text
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_store_that_forbids_to_look(block_path, monkeypatch, overwrite):
+    def forbidden(self, path, **_):
+        raise PermissionError("s3:ListBucket")
+
+    monkeypatch.setattr(BlockFileSystem, "info", forbidden)
+    if overwrite:
+        assert size_and_md5(block_path, overwrite=True) is None
+    else:
+        with pytest.raises(DownloadError, match=r"could not be read.*ListBucket"):
+            size_and_md5(block_path, overwrite=False)
+
+
+def test_a_local_file_keeps_its_name_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def unsupported(self, target):
+        raise OSError(95, "Operation not supported")
+
+    from airflow_provider_digitalhuman import archive_stores
+
+    monkeypatch.setattr(archive_stores.Path, "hardlink_to", unsupported)
+    path = ObjectStoragePath(f"file://{tmp_path}/v.mp4")
+    for content in (b"first", b"second"):
+        with open_sink(path, 10**9, LOG) as sink:
+            sink.write(content)
+            if content == b"first":
+                sink.publish(overwrite=False)
+            else:
+                with pytest.raises(TakenError):
+                    sink.publish(overwrite=False)
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("v.mp4", b"first")]
+
+
+def test_a_very_long_name_has_room_for_the_temporary_one(tmp_path):
+    path = ObjectStoragePath(f"file://{tmp_path}/{'x' * 250}.mp4")
+    with open_sink(path, 10**9, LOG) as sink:
+        sink.write(b"some")
+        sink.publish(overwrite=False)
+    assert [len(one.name) for one in tmp_path.iterdir()] == [254]
