@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from airflow_provider_digitalhuman.api.endpoints import MAX_POLL_INTERVAL, MIN_POLL_INTERVAL
 from airflow_provider_digitalhuman.api.response import VideoTask
@@ -69,12 +69,20 @@ class Done:
 
     task: VideoTask
 
+    def result(self) -> VideoTask:
+        """Return the completed task."""
+        return self.task
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
     """The wait has ended without a video; the error says why and what can be done."""
 
     error: DigitalHumanError
+
+    def result(self) -> NoReturn:
+        """Raise the error."""
+        raise self.error
 
 
 Decision = Wait | Done | Failed
@@ -290,10 +298,8 @@ def wait_blocking(
     """
     while True:
         decision = wait.judge(query_outcome(query), clock())
-        if isinstance(decision, Done):
-            return decision.task
-        if isinstance(decision, Failed):
-            raise decision.error
+        if not isinstance(decision, Wait):
+            return decision.result()
         if decision.say:
             say(decision.say)
         sleep(decision.seconds)

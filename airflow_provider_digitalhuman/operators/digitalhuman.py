@@ -1,16 +1,15 @@
-"""Operators that make a video and store it."""
+"""The operator that makes a video; the one that only archives is offered from here, too."""
 
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSION
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.api.request import CHECKS, VideoRequest
-from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE, airflow_retries
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
@@ -21,13 +20,21 @@ from airflow_provider_digitalhuman.exceptions import (
 )
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.ledger import OnUnknownSubmission, OnVideoFailed
-from airflow_provider_digitalhuman.ledger_stores import store_for, tidy_up
 from airflow_provider_digitalhuman.links import DigitalHumanVideoLink, push_video_link
-from airflow_provider_digitalhuman.submission import Submission
-from airflow_provider_digitalhuman.waiting import Done, Failed, VideoWait, Wait, query_outcome, wait_blocking
+from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
+from airflow_provider_digitalhuman.operators.templates import is_rendered_later
 
+# Every task process imports this module: what only a running task needs is imported where it is used.
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_digitalhuman.api.response import VideoTask
+    from airflow_provider_digitalhuman.operators.delivery import Delivery
+    from airflow_provider_digitalhuman.operators.download import (
+        DownloadDigitalHumanVideoOperator as DownloadDigitalHumanVideoOperator,
+    )
+    from airflow_provider_digitalhuman.submission import Submission
+    from airflow_provider_digitalhuman.waiting import VideoWait
 
 XCOM_VIDEO_TASK: Final = "video_task"
 DEFAULT_TIMEOUT: Final = 3600.0
@@ -38,11 +45,20 @@ _CHOICES: Final = {
 }
 
 
-class CreateDigitalHumanVideoOperator(BaseOperator):
-    """Submit a lip-sync video: the mouth in ``video_url`` follows the speech in ``audio_url``.
+def __getattr__(name: str) -> Any:
+    if name == "DownloadDigitalHumanVideoOperator":
+        from airflow_provider_digitalhuman.operators.download import DownloadDigitalHumanVideoOperator
+
+        return DownloadDigitalHumanVideoOperator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
+    """Make a lip-sync video: the mouth in ``video_url`` follows the speech in ``audio_url``.
 
     Returns the vendor's task ID (a string), and pushes the whole task as a dict under the XCom key ``video_task``:
-    as it was accepted, and again as it was completed if it waits.
+    as it was accepted, and again as it was completed if it waits. With ``destination`` it also pushes ``archive``, and
+    its outlets are announced, as :class:`DownloadDigitalHumanVideoOperator` does; with either, ``metrics``.
 
     :param audio_url: network URL of the speech. (templated)
     :param video_url: network URL of the clip of the person. (templated)
@@ -51,19 +67,24 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
     :param side_face: on if the face is turned very far to the side; else leave it out. (templated)
     :param tilted_face: on if the head is tilted and the mouth slanted; else leave it out. (templated)
     :param digitalhuman_conn_id: the Airflow connection. (templated)
+    :param check_media: before paying, ask both URLs for their first byte, and refuse a file that is not there.
     :param wait_for_completion: go on until the video is made; else end when it is submitted.
     :param deferrable: wait in the triggerer, without a worker slot. Default: Airflow's ``[operators]
         default_deferrable``.
     :param poll_interval: seconds between two queries of a young task, more for an older one; None takes what the vendor
         asks for, 5 to 10.
     :param timeout: seconds that one try waits. Another try, or a clear, goes on waiting for the same video.
+    :param destination: archive the finished video there (needs ``wait_for_completion``), as
+        :class:`DownloadDigitalHumanVideoOperator` does; a failed download never submits again. (templated)
+    :param storage_conn_id: the Airflow connection of the destination's store. (templated)
+    :param overwrite: replace a different file at the destination; else that is an error.
     :param durable: keep a record of the submission that outlasts the try, so that whatever dies, no second video is
         paid for. Turn it off only where nothing may be stored.
     :param on_unknown_submission: what a try does when it is not known whether the last POST was accepted:
         ``"fail"`` for a person to look, or ``"resubmit"`` at the risk of paying twice.
     :param on_video_failed: what happens when the vendor fails the video: ``"fail"`` for good, or ``"retry"``, which
         lets Airflow's retries pay for another one.
-    :raises InvalidRequestError: when the DAG is parsed, for a literal parameter that the API would refuse.
+    :raises InvalidRequestError: when the DAG is parsed, for a literal parameter that cannot be used.
     """
 
     template_fields: Sequence[str] = (
@@ -74,6 +95,8 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         "side_face",
         "tilted_face",
         "digitalhuman_conn_id",
+        "destination",
+        "storage_conn_id",
     )
     operator_extra_links = (DigitalHumanVideoLink(),)
     ui_color = "#e8def8"
@@ -88,10 +111,14 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         side_face: bool | int | str | None = None,
         tilted_face: bool | int | str | None = None,
         digitalhuman_conn_id: str = DigitalHumanHook.default_conn_name,
+        check_media: bool = False,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | None = None,
         timeout: float = DEFAULT_TIMEOUT,
+        destination: str | None = None,
+        storage_conn_id: str | None = None,
+        overwrite: bool = False,
         durable: bool = True,
         on_unknown_submission: OnUnknownSubmission = "fail",
         on_video_failed: OnVideoFailed = "fail",
@@ -105,53 +132,130 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         self.side_face = side_face
         self.tilted_face = tilted_face
         self.digitalhuman_conn_id = digitalhuman_conn_id
+        self.check_media = check_media
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
+        self.destination = destination
+        self.storage_conn_id = storage_conn_id
+        self.overwrite = overwrite
         self.durable = durable
         self.on_unknown_submission = on_unknown_submission
         self.on_video_failed = on_video_failed
-        self._video_task_id: str | None = None
+        self._task: VideoTask | None = None
+        self._delivery: Delivery | None = None
         self._refuse_bad_literals()
         if durable and not HAS_TASK_STATE_STORE:
             self._tidy_up_on_success()
 
     def execute(self, context: "Context") -> str:
         """Submit the video, unless this task instance has done so already, and return the vendor's task ID."""
+        from airflow_provider_digitalhuman.waiting import VideoWait
+
         with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             submission = self._submission(context)
             task = self._submit_or_go_on(hook, submission)
             self._keep(task, context)
             push_video_link(context["ti"])
             wait = VideoWait(task.id, deadline=time.time() + self.timeout, poll_interval=self.poll_interval)
-            return self._conclude(context, submission, lambda: self._outcome(hook, task, wait))
+            return self._conclude(context, hook, submission, lambda: self._outcome(hook, task, wait))
 
     def execute_complete(self, context: "Context", event: Any) -> str:
         """Go on after the wait in the triggerer, and return the vendor's task ID."""
         from airflow_provider_digitalhuman.triggers.events import task_of
 
-        with self._airflow_retries():
-            return self._conclude(context, self._submission(context), lambda: task_of(event))
+        with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
+            return self._conclude(context, hook, self._submission(context), lambda: task_of(event))
 
-    def _outcome(self, hook: DigitalHumanHook, task: VideoTask, wait: VideoWait) -> VideoTask:
+    def on_kill(self) -> None:
+        """Say what becomes of the video: the vendor has no cancel."""
+        if self._task:
+            self.log.warning("Killed. The vendor has no cancel: video task %s goes on and is charged.", self._task.id)
+
+    def lineage_facts(self) -> LineageFacts:
+        """Return what is known of the video's lineage."""
+        return LineageFacts(
+            audio_url=self.audio_url,
+            video_url=self.video_url,
+            model_version=self.model_version,
+            video_task_id=self._task.id if self._task else None,
+            task=self._task,
+            archived=self._delivery.archived if self._delivery else None,
+            base_url=self._delivery.hook.settings.base_url if self._delivery else None,
+        )
+
+    def _airflow_retries(self) -> AbstractContextManager[None]:
+        retried: list[type[DigitalHumanError]] = []
+        if self.on_unknown_submission == "resubmit":
+            retried.append(SubmissionUnknownError)
+        if self.on_video_failed == "retry":
+            retried.append(VideoFailedError)
+        return airflow_retries(*retried)
+
+    def _submission(self, context: "Context") -> "Submission":
+        from airflow_provider_digitalhuman.ledger_stores import store_for
+        from airflow_provider_digitalhuman.submission import Submission
+
+        ti = context["ti"]
+        return Submission(store_for(context, self.durable), generation=ti.max_tries, try_number=ti.try_number)
+
+    def _submit_or_go_on(self, hook: DigitalHumanHook, submission: "Submission") -> "VideoTask":
+        request, base_url = self._request(hook), hook.settings.base_url
+        request.check_reachable_from(base_url)
+        if submission.may_send(request, base_url, self.on_unknown_submission, self.on_video_failed):
+            self._look_at_media(request, hook)
+            self.log.info(
+                "Submitting a video of %s with %s.", redact_url(request.video_url), redact_url(request.audio_url)
+            )
+            return hook.create_video(request, observer=submission)
+        recorded = submission.recorded_task()
+        return recorded if self.wait_for_completion else self._look_up(hook, recorded)
+
+    def _request(self, hook: DigitalHumanHook) -> VideoRequest:
+        return VideoRequest(
+            audio_url=self.audio_url,
+            video_url=self.video_url,
+            model=hook.settings.model if self.model is None else self.model,
+            model_version=self.model_version,
+            side_face=self.side_face,
+            tilted_face=self.tilted_face,
+        )
+
+    def _look_at_media(self, request: VideoRequest, hook: DigitalHumanHook) -> None:
+        if self.check_media:
+            from airflow_provider_digitalhuman.media_check import check_media
+
+            settings = hook.settings
+            check_media(request, log=self.log, verify=settings.verify, proxies=settings.proxies)
+
+    def _look_up(self, hook: DigitalHumanHook, recorded: "VideoTask") -> "VideoTask":
+        """Return the state of a video that was submitted before: as the API tells it now, else as it was recorded."""
+        try:
+            return hook.get_video(recorded.id)
+        except DigitalHumanError as error:
+            self.log.warning("The state of video task %s could not be asked for: %s", recorded.id, error)
+            return recorded
+
+    def _outcome(self, hook: DigitalHumanHook, task: "VideoTask", wait: "VideoWait") -> "VideoTask":
         """Return the task as this operator ends with it; raises what ends it otherwise, or defers."""
+        from airflow_provider_digitalhuman.waiting import Wait, query_outcome, wait_blocking
 
-        def query() -> VideoTask:
+        def query() -> "VideoTask":
             return hook.query_video(task.id)
 
         known = wait.judge(task, time.time())
         if not isinstance(known, Wait):
-            return _task_of(known)
+            return known.result()
         if not self.wait_for_completion:
             return task
         if not self.deferrable:
             return wait_blocking(query, wait, say=self.log.info, sleep=time.sleep, clock=time.time)
         # Once in the worker: a video that is there already needs no trigger.
         asked = wait.judge(query_outcome(query), time.time())
-        return self._defer(task, wait.deadline) if isinstance(asked, Wait) else _task_of(asked)
+        return self._defer(task, wait.deadline) if isinstance(asked, Wait) else asked.result()
 
-    def _defer(self, task: VideoTask, deadline: float) -> NoReturn:
+    def _defer(self, task: "VideoTask", deadline: float) -> NoReturn:
         from airflow_provider_digitalhuman.triggers.digitalhuman import deferral
 
         self.log.info("Waiting for video task %s in the triggerer.", task.id)
@@ -167,72 +271,58 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         )
         raise AssertionError("defer() does not return")
 
-    def _conclude(self, context: "Context", submission: Submission, outcome: Callable[[], VideoTask]) -> str:
+    def _conclude(
+        self,
+        context: "Context",
+        hook: DigitalHumanHook,
+        submission: "Submission",
+        outcome: Callable[[], "VideoTask"],
+    ) -> str:
         """End the same way on every path: keep what is known of the video, in XCom and on record."""
         try:
             task = outcome()
-        except (VideoFailedError, VideoTaskNotFoundError) as error:
-            submission.failed(error)
+            self._keep(task, context)
+            self._archive(context, hook, task)
+        except Exception as error:
+            if isinstance(error, VideoFailedError | VideoTaskNotFoundError):
+                submission.failed(error)
             if isinstance(error, VideoFailedError) and error.task:
                 self._keep(error.task, context)
+            self._report(context, "failed")
             raise
-        self._keep(task, context)
         submission.returned()
+        self._report(context, "success")
         return task.id
 
-    def on_kill(self) -> None:
-        """Say what becomes of the video: the vendor has no cancel."""
-        if self._video_task_id:
-            self.log.warning(
-                "Killed. The vendor has no cancel: video task %s goes on and is charged.", self._video_task_id
-            )
-
-    def _airflow_retries(self) -> AbstractContextManager[None]:
-        retried: list[type[DigitalHumanError]] = []
-        if self.on_unknown_submission == "resubmit":
-            retried.append(SubmissionUnknownError)
-        if self.on_video_failed == "retry":
-            retried.append(VideoFailedError)
-        return airflow_retries(*retried)
-
-    def _submission(self, context: "Context") -> Submission:
-        ti = context["ti"]
-        return Submission(store_for(context, self.durable), generation=ti.max_tries, try_number=ti.try_number)
-
-    def _submit_or_go_on(self, hook: DigitalHumanHook, submission: Submission) -> VideoTask:
-        request, base_url = self._request(hook), hook.settings.base_url
-        request.check_reachable_from(base_url)
-        if submission.may_send(request, base_url, self.on_unknown_submission, self.on_video_failed):
-            self.log.info(
-                "Submitting a video of %s with %s.", redact_url(request.video_url), redact_url(request.audio_url)
-            )
-            return hook.create_video(request, observer=submission)
-        recorded = submission.recorded_task()
-        return recorded if self.wait_for_completion else self._look_up(hook, recorded)
-
-    def _look_up(self, hook: DigitalHumanHook, recorded: VideoTask) -> VideoTask:
-        """Return the state of a video that was submitted before: as the API tells it now, else as it was recorded."""
-        try:
-            return hook.get_video(recorded.id)
-        except DigitalHumanError as error:
-            self.log.warning("The state of video task %s could not be asked for: %s", recorded.id, error)
-            return recorded
-
-    def _request(self, hook: DigitalHumanHook) -> VideoRequest:
-        return VideoRequest(
-            audio_url=self.audio_url,
-            video_url=self.video_url,
-            model=hook.settings.model if self.model is None else self.model,
-            model_version=self.model_version,
-            side_face=self.side_face,
-            tilted_face=self.tilted_face,
-        )
-
-    def _keep(self, task: VideoTask, context: "Context") -> None:
-        self._video_task_id = task.id
+    def _keep(self, task: "VideoTask", context: "Context") -> None:
+        self._task = task
         context["ti"].xcom_push(key=XCOM_VIDEO_TASK, value=task.to_dict())
 
+    def _archive(self, context: "Context", hook: DigitalHumanHook, task: "VideoTask") -> None:
+        if self.destination is None:
+            return
+        from airflow_provider_digitalhuman.operators.delivery import Delivery
+
+        self._delivery = Delivery(hook, task.id)
+        self._delivery.run(
+            context,
+            self.destination,
+            outlets=self.outlets,
+            storage_conn_id=self.storage_conn_id,
+            overwrite=self.overwrite,
+        )
+
+    def _report(self, context: "Context", outcome: Literal["success", "failed"]) -> None:
+        if not self.wait_for_completion:
+            return
+        from airflow_provider_digitalhuman.metrics import report, video_metrics
+
+        known = self._delivery.known() if self._delivery else {}
+        report(context, video_metrics(context, outcome, self._task, **known))
+
     def _tidy_up_on_success(self) -> None:
+        from airflow_provider_digitalhuman.ledger_stores import tidy_up
+
         own = self.on_success_callback or []
         self.on_success_callback = [*(own if isinstance(own, list | tuple) else [own]), tidy_up]
 
@@ -240,21 +330,24 @@ class CreateDigitalHumanVideoOperator(BaseOperator):
         for option, choices in _CHOICES.items():
             if (chosen := getattr(self, option)) not in choices:
                 raise InvalidRequestError(f"{option}={chosen!r} cannot be used: use {' or '.join(map(repr, choices))}.")
+        for option in ("timeout", "poll_interval"):
+            seconds = getattr(self, option)
+            if seconds is not None and (isinstance(seconds, bool) or not seconds > 0):
+                raise InvalidRequestError(f"{option}={seconds!r} cannot be used: give a positive number of seconds.")
+        if self.destination is not None:
+            self._refuse_bad_destination(self.destination)
         for field, check in CHECKS.items():
             value = getattr(self, field)
             left_to_connection = field == "model" and value is None
-            if not left_to_connection and not _is_rendered_later(value):
+            if not left_to_connection and not is_rendered_later(value):
                 check(field, value)
 
+    def _refuse_bad_destination(self, destination: str) -> None:
+        if not self.wait_for_completion:
+            raise InvalidRequestError(
+                "destination cannot be used without wait_for_completion=True: there is no video to archive yet."
+            )
+        if not is_rendered_later(destination):
+            from airflow_provider_digitalhuman.archive_paths import check_destination
 
-def _task_of(end: Done | Failed) -> VideoTask:
-    if isinstance(end, Failed):
-        raise end.error
-    return end.task
-
-
-def _is_rendered_later(value: Any) -> bool:
-    """Tell a template or an XComArg from a literal."""
-    if isinstance(value, str):
-        return any(mark in value for mark in ("{{", "{%", "{#"))
-    return not isinstance(value, int | float | list | dict | tuple | None)
+            check_destination(destination)
