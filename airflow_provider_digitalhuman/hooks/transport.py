@@ -1,6 +1,8 @@
 """HTTP for one connection: a keep-alive session that knows whether a request's bytes have left this machine."""
 
-import time
+import socket
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import requests
@@ -69,8 +71,7 @@ class Transport:
         self._session.close()
 
     def _request(self, method: str, url: str, timeout: float, **content: Any) -> Answer:
-        self._adapter.watch.request_left = False
-        deadline = time.monotonic() + self._settings.connect_timeout + timeout
+        watch = self._adapter.watching.now = _Watch(timeout)
         response: requests.Response | None = None
         body = bytearray()
         try:
@@ -84,15 +85,18 @@ class Transport:
                 proxies=dict(self._settings.proxies),
                 **content,
             ) as response:
-                # Byte by byte, so that an answer that drips cannot outlast the deadline; answers are small.
-                for byte in response.iter_content(1):
+                for byte in response.iter_content(1):  # so that of a broken answer all is there that came
                     body += byte
-                    _check_limits(len(body), deadline)
+                    if len(body) > MAX_ANSWER:
+                        raise ValueError(f"the answer is longer than {MAX_ANSWER} bytes")
+            watch.stop()  # an answer of unknown length that was cut off looks whole
             return self._answer(response, body)
         except Exception as error:  # whatever it is: only the watch knows whether the request left
+            reason = f"no whole answer within {timeout:g} s" if watch.timed_out else self._reason(error)
             partial = None if response is None else self._answer(response, body)
-            left = self._adapter.watch.request_left
-            raise TransportError(self._reason(error), request_left=left, partial=partial) from None
+            raise TransportError(reason, request_left=watch.request_left, partial=partial) from None
+        finally:
+            watch.cancel()
 
     def _answer(self, response: requests.Response, body: bytes | bytearray) -> Answer:
         headers = response.headers
@@ -118,35 +122,76 @@ class _BearerAuth(requests.auth.AuthBase):
 
 
 class _Watch:
-    """Whether a byte of the current request can have left."""
+    """Whether a byte of a request can have left, and the deadline for its whole answer.
 
-    request_left = False
+    Time-outs of a socket are for each read: an answer that drips would outlast them all.
+
+    :param seconds: how long the answer may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.request_left = False
+        self.timed_out = False
+        self._seconds = seconds
+        self._timer: threading.Timer | None = None
+
+    def leaving(self, connection: socket.socket) -> None:
+        """The first byte goes out next."""
+        self.request_left = True
+        self._timer = threading.Timer(self._seconds, self._cut, [connection])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """The answer is there.
+
+        :raises TimeoutError: if it came too late.
+        """
+        self.cancel()
+        if self.timed_out:
+            raise TimeoutError
+
+    def cancel(self) -> None:
+        """There is nothing more to wait for."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _cut(self, connection: socket.socket) -> None:
+        self.timed_out = True
+        with suppress(OSError):
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)  # the plain one: it wakes a reader under TLS, too
+
+
+class _Watching(threading.local):
+    """The watch of each thread's present request: a hook may be shared, and one must not answer for the other."""
+
+    now: _Watch
 
 
 class _WatchingAdapter(HTTPAdapter):
     """An adapter (with no retries of its own) whose connections tell the moment before a request's first byte."""
 
     def __init__(self) -> None:
-        self.watch = _Watch()
+        self.watching = _Watching()
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pool_classes(self.watch)
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self.watching)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _pool_classes(self.watch)
+        manager.pool_classes_by_scheme = _pool_classes(self.watching)
         return manager
 
 
-def _pool_classes(watch: _Watch) -> dict[str, type]:
+def _pool_classes(watching: _Watching) -> dict[str, type]:
     class Watching(_ConnectionBase):
         def endheaders(self, *args: Any, **kwargs: Any) -> None:
             # Called for the request itself only, not for a proxy's CONNECT. What fails up to here was not sent.
             if self.sock is None:
                 self.connect()
-            watch.request_left = True
+            watching.now.leaving(self.sock)
             super().endheaders(*args, **kwargs)
 
     class WatchingHTTPConnection(Watching, HTTPConnection):
@@ -162,10 +207,3 @@ def _pool_classes(watch: _Watch) -> dict[str, type]:
         ConnectionCls = WatchingHTTPSConnection
 
     return {"http": HTTPPool, "https": HTTPSPool}
-
-
-def _check_limits(size: int, deadline: float) -> None:
-    if size > MAX_ANSWER:
-        raise ValueError(f"the answer is longer than {MAX_ANSWER} bytes")
-    if time.monotonic() > deadline:
-        raise TimeoutError("the answer came too slowly")
