@@ -55,6 +55,10 @@ class Peer:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.server.open.append(self.socket)
+
     def reset(self) -> None:
         """End the connection with a TCP RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -115,7 +119,7 @@ class RawServer:
         self.closing = threading.Event()
         self._script = script
         self._tls = tls
-        self._open: list[socket.socket] = []
+        self.open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -132,15 +136,19 @@ class RawServer:
     def posts(self) -> int:
         return sum(request.method == "POST" for request in self.requests)
 
+    def refuse_more(self) -> None:
+        """Refuse further connections; those that are open go on."""
+        _shut_down(self._listener)  # close() alone would not wake accept()
+        self._listener.close()
+
     def close(self) -> None:
         """End all threads."""
         self.closing.set()
-        _shut_down(self._listener)  # close() alone would not wake accept()
-        for connection in list(self._open):
+        self.refuse_more()
+        for connection in list(self.open):
             _shut_down(connection)  # wakes a recv() on a kept connection
         for thread in self._threads:
             thread.join(PATIENCE)
-        self._listener.close()
 
     def _accept(self) -> None:
         while not self.closing.is_set():
@@ -155,16 +163,16 @@ class RawServer:
 
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(PATIENCE)
-        self._open.append(connection)
+        self.open.append(connection)
+        peer = Peer(connection, self)
         try:
             if self._tls:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-                self._open.append(connection)
-            self._script(Peer(connection, self))
+                peer.start_tls(self._tls)
+            self._script(peer)
         except OSError:
             pass  # the client went away
         finally:
-            connection.close()
+            peer.socket.close()
 
 
 def _shut_down(connection: socket.socket) -> None:

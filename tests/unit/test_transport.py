@@ -1,0 +1,579 @@
+"""The hook on the wire, against servers of bare sockets: did the request leave, was it sent once, what came of it."""
+
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_digitalhuman import __version__
+from airflow_provider_digitalhuman.api.request import VideoRequest
+from airflow_provider_digitalhuman.exceptions import (
+    AuthenticationError,
+    DigitalHumanError,
+    QueryError,
+    RequestRefusedError,
+    ServiceUnreachableError,
+    SubmissionUnknownError,
+)
+from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
+from tests.unit.raw_server import PATIENCE, Peer, RawServer, Script, answering, http_answer
+
+REQUEST = VideoRequest("https://media.example.com/speech.mp3", "https://media.example.com/person.mp4", side_face=True)
+QUEUED = json.dumps({"id": "abc", "status": "queued"})
+ACCEPTED = http_answer(200, QUEUED)
+MOST_POSTS = 10
+"""What a bounded number of attempts may be at most."""
+
+Connect = Callable[..., DigitalHumanHook]
+Serve = Callable[..., RawServer]
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+# --- what is sent -----------------------------------------------------------------------------------------------------
+
+
+def test_the_create_on_the_wire(connect: Connect, serve: Serve, key: str) -> None:
+    server = serve(answering(ACCEPTED))
+    task = connect(server.url + "/base").create_video(REQUEST)
+    (request,) = server.requests
+    assert (request.method, request.target) == ("POST", "/base/v1/digitalHuman/videos")
+    assert json.loads(request.body) == {
+        "model": "kyy_digitalHuman",
+        "audioUrl": REQUEST.audio_url,
+        "videoUrl": REQUEST.video_url,
+        "modelVersion": 2,
+        "sideFace": 1,
+    }
+    assert request.headers["authorization"] == f"Bearer {key}"
+    assert request.headers["content-type"].startswith("application/json")
+    assert __version__ in request.headers["user-agent"]
+    assert "airflow-provider-digitalhuman" in request.headers["user-agent"]
+    assert task.id == "abc"
+
+
+def test_the_query_on_the_wire(connect: Connect, serve: Serve, key: str) -> None:
+    server = serve(answering(ACCEPTED))
+    connect(server.url + "/base").get_video("任务/1?a=b#c d%2F..")
+    (request,) = server.requests
+    assert request.method == "GET"
+    assert request.target == "/base/v1/result/%E4%BB%BB%E5%8A%A1%2F1%3Fa%3Db%23c%20d%252F.."
+    assert request.headers["authorization"] == f"Bearer {key}"
+    assert request.body == b""
+
+
+@pytest.mark.parametrize("task_id", [".", ".."])
+def test_an_id_of_dots_does_not_climb_the_path(
+    connect: Connect, serve: Serve, waits: list[float], task_id: str
+) -> None:
+    server = serve(answering(ACCEPTED))
+    connect(server.url + "/base").get_video(task_id)
+    assert server.requests[0].target.replace("%2E", ".") == "/base/v1/result/" + task_id
+
+
+def test_queries_share_one_connection(connect: Connect, serve: Serve) -> None:
+    server = serve(answering(ACCEPTED))
+    hook = connect(server.url)
+    for _ in range(5):
+        hook.get_video("abc")
+    assert len(server.requests) == 5
+    assert server.connections == 1
+
+
+def test_a_closed_hook_opens_again(connect: Connect, serve: Serve) -> None:
+    server = serve(answering(ACCEPTED))
+    with connect(server.url) as hook:
+        hook.get_video("abc")
+        hook.close()
+        hook.get_video("abc")
+    hook.close()
+    assert len(server.requests) == 2
+
+
+def test_netrc_does_not_replace_the_key(
+    connect: Connect, serve: Serve, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password another-secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    server = serve(answering(ACCEPTED))
+    hook = connect(server.url)
+    hook.create_video(REQUEST)
+    hook.get_video("abc")
+    assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {key}"}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(connect: Connect, serve: Serve, waits: list[float], status: int) -> None:
+    elsewhere = serve(answering(ACCEPTED))
+    server = serve(answering(http_answer(status, location=elsewhere.url + "/v1/digitalHuman/videos")))
+    hook = connect(server.url)
+    with pytest.raises(DigitalHumanError) as caught:
+        hook.create_video(REQUEST)
+    assert server.posts == 1
+    assert type(caught.value) is (SubmissionUnknownError if status in (302, 303) else RequestRefusedError)
+    with pytest.raises(QueryError):
+        hook.get_video("abc")
+    assert elsewhere.connections == 0
+
+
+# --- F2: nothing left -------------------------------------------------------------------------------------------------
+
+
+class Witness:
+    """Notes what it is told of a submission."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def sending(self) -> None:
+        self.events.append("sending")
+
+    def not_accepted(self, why: DigitalHumanError) -> None:
+        self.events.append("not_accepted")
+
+    def outcome_unknown(self, why: SubmissionUnknownError) -> None:
+        self.events.append("outcome_unknown")
+
+    def accepted(self, task: Any) -> None:
+        self.events.append("accepted")
+
+
+def check_nothing_left(hook: DigitalHumanHook, waits: list[float]) -> None:
+    """The create is tried a bounded number of times, and each time it is certain that nothing was accepted."""
+    witness = Witness()
+    with pytest.raises(ServiceUnreachableError, match="nothing was sent"):
+        hook.create_video(REQUEST, witness)
+    attempts = len(waits) + 1
+    assert 1 < attempts <= MOST_POSTS
+    assert witness.events == ["sending", "not_accepted"] * attempts
+    assert sorted(waits) == waits
+    with pytest.raises(QueryError, match="brought no answer"):
+        hook.get_video("abc")
+
+
+def test_connection_refused(connect: Connect, waits: list[float]) -> None:
+    check_nothing_left(connect(f"http://127.0.0.1:{unused_port()}"), waits)
+
+
+def test_no_such_name(connect: Connect, waits: list[float]) -> None:
+    check_nothing_left(connect("https://no-such-host.invalid"), waits)
+
+
+def test_plain_http_where_tls_is_expected(connect: Connect, serve: Serve, waits: list[float]) -> None:
+    def script(peer: Peer) -> None:
+        peer.socket.recv(1)
+        peer.send(http_answer(400, keep_alive=False))
+
+    server = serve(script)
+    check_nothing_left(connect(server.url.replace("http:", "https:")), waits)
+    assert server.posts == 0
+
+
+def test_a_certificate_that_is_not_trusted(
+    connect: Connect, serve: Serve, waits: list[float], server_tls: ssl.SSLContext
+) -> None:
+    server = serve(answering(ACCEPTED), server_tls)
+    check_nothing_left(connect(server.url), waits)
+    assert server.requests == []
+
+
+def test_a_certificate_of_another_host(
+    connect: Connect, serve: Serve, waits: list[float], server_tls: ssl.SSLContext, certificate: Path
+) -> None:
+    server = serve(answering(ACCEPTED), server_tls)
+    host = f"https://localhost:{server.port}"
+    check_nothing_left(connect(host, extra={"verify": str(certificate)}), waits)
+    assert server.requests == []
+
+
+def test_a_handshake_that_hangs(connect: Connect, serve: Serve, waits: list[float]) -> None:
+    server = serve(lambda peer: peer.hang())
+    check_nothing_left(connect(server.url.replace("http:", "https:"), extra={"connect_timeout": 0.1}), waits)
+
+
+def test_a_ca_file_that_is_none(connect: Connect, serve: Serve, waits: list[float], tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("nothing")
+    check_nothing_left(connect("https://127.0.0.1:1", extra={"verify": str(ca_file)}), waits)
+
+
+@pytest.mark.parametrize("status", [502, 407, 403])
+def test_a_proxy_that_does_not_connect(
+    connect: Connect, serve: Serve, waits: list[float], key: str, status: int
+) -> None:
+    proxy = serve(answering(http_answer(status, keep_alive=False)))
+    proxies = proxy.url.replace("http://", "http://user:proxy-pw@")
+    check_nothing_left(connect("https://api.example.com", extra={"proxies": proxies}), waits)
+    assert {request.method for request in proxy.requests} == {"CONNECT"}
+    assert key not in repr([request.headers for request in proxy.requests])
+
+
+@pytest.mark.parametrize("host", ["https://api.example.com", "http://api.example.com"])
+def test_a_proxy_that_cannot_be_reached(connect: Connect, waits: list[float], host: str) -> None:
+    check_nothing_left(connect(host, extra={"proxies": f"http://127.0.0.1:{unused_port()}"}), waits)
+
+
+def test_a_proxy_that_drops_the_connection_after_connect(connect: Connect, serve: Serve, waits: list[float]) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    check_nothing_left(connect("https://api.example.com", extra={"proxies": serve(script).url}), waits)
+
+
+def test_the_first_attempt_that_left_nothing_does_not_count(
+    connect: Connect, serve: Serve, waits: list[float], server_tls: ssl.SSLContext, certificate: Path
+) -> None:
+    def script(peer: Peer) -> None:
+        if peer.server.connections > 1:  # the first connection ends before the handshake
+            peer.start_tls(server_tls)
+            while peer.read_request():
+                peer.send(ACCEPTED)
+
+    server = serve(script)
+    witness = Witness()
+    hook = connect(server.url.replace("http:", "https:"), extra={"verify": str(certificate)})
+    assert hook.create_video(REQUEST, witness).id == "abc"
+    assert witness.events == ["sending", "not_accepted", "sending", "accepted"]
+    assert server.posts == 1
+    assert len(waits) == 1
+
+
+# --- TLS and proxies that work ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verify", ["certificate", False])
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_tls(connect: Connect, serve: Serve, server_tls: ssl.SSLContext, certificate: Path, verify: Any) -> None:
+    server = serve(answering(ACCEPTED), server_tls)
+    hook = connect(server.url, extra={"verify": str(certificate) if verify == "certificate" else verify})
+    assert hook.create_video(REQUEST).id == "abc"
+    assert hook.get_video("abc").id == "abc"
+    assert server.posts == 1
+
+
+def test_an_environment_variable_does_not_switch_verification_on_again(
+    connect: Connect, serve: Serve, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import certifi
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    server = serve(answering(ACCEPTED), server_tls)
+    with pytest.warns(match="Unverified HTTPS request"):
+        assert connect(server.url, extra={"verify": False}).create_video(REQUEST).id == "abc"
+
+
+def test_through_a_plain_proxy(connect: Connect, serve: Serve) -> None:
+    proxy = serve(answering(ACCEPTED))
+    connect("http://api.example.com/base", extra={"proxies": proxy.url}).create_video(REQUEST)
+    assert [(request.method, request.target) for request in proxy.requests] == [
+        ("POST", "http://api.example.com/base/v1/digitalHuman/videos")
+    ]
+
+
+def test_through_a_tunnel(
+    connect: Connect, serve: Serve, server_tls: ssl.SSLContext, certificate: Path, key: str
+) -> None:
+    def script(peer: Peer) -> None:
+        tunnel = peer.read_request()
+        assert tunnel is not None
+        assert tunnel.method == "CONNECT"
+        assert key not in repr(tunnel.headers)
+        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        peer.start_tls(server_tls)
+        while peer.read_request():
+            peer.send(ACCEPTED)
+
+    proxy = serve(script)
+    extra = {"proxies": {"https": proxy.url}, "verify": str(certificate)}
+    hook = connect("https://127.0.0.1:1/base", extra=extra)
+    assert hook.create_video(REQUEST).id == "abc"
+    assert proxy.posts == 1
+
+
+# --- F3, F4: the request left, and nothing proves anything ------------------------------------------------------------
+
+
+def reset_before_reading(peer: Peer) -> None:
+    peer.socket.recv(1)
+    peer.reset()
+
+
+def reset_after_reading(peer: Peer) -> None:
+    peer.read_request()
+    peer.reset()
+
+
+def close_before_reading(peer: Peer) -> None:
+    peer.socket.recv(1)
+
+
+def close_after_reading(peer: Peer) -> None:
+    peer.read_request()
+
+
+def hang(peer: Peer) -> None:
+    peer.read_request()
+    peer.hang()
+
+
+def drip(data: bytes) -> Script:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        for byte in data:
+            peer.send(bytes([byte]))
+            if peer.hang(0.05):
+                return
+        peer.server.dripped = True  # type: ignore[attr-defined]
+
+    return script
+
+
+def part(data: bytes, then: Callable[[Peer], object] = lambda peer: None) -> Script:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(data)
+        then(peer)
+
+    return script
+
+
+HEAD = ACCEPTED.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+NO_LENGTH = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+
+UNKNOWN: dict[str, Script] = {
+    "reset before reading": reset_before_reading,
+    "reset after reading": reset_after_reading,
+    "closed before reading": close_before_reading,
+    "closed after reading": close_after_reading,
+    "hang": hang,
+    "hang after the head": part(HEAD, Peer.hang),
+    "hang in the head": part(HEAD[:30], Peer.hang),
+    "hang in the body": part(ACCEPTED[:-5], Peer.hang),
+    "reset in the head": part(HEAD[:30], Peer.reset),
+    "reset in the body": part(ACCEPTED[:-5], Peer.reset),
+    "closed in the head": part(HEAD[:-10]),
+    "closed in the body": part(ACCEPTED[:-5]),
+    "closed in a body of unknown length": part(NO_LENGTH + QUEUED.encode()[:-5]),
+    "closed after the head": part(HEAD),
+    "broken chunks": part(CHUNKED + b"zz\r\n" + QUEUED.encode()),
+    "chunks cut off": part(CHUNKED + b"%x\r\n%s\r\n" % (len(QUEUED), QUEUED.encode())),
+    "body dripping": drip(HEAD + QUEUED.encode()[:-1] + b" " * 2000),
+    "head dripping": drip(HEAD[:-2] + b"X-More: 1\r\n" * 200),
+    "no HTTP at all": part(b"220 smtp.example.com ESMTP\r\n"),
+    "garbage": part(b"\x00\xff\x00\xff\r\n\r\n"),
+    "empty body": answering(http_answer(200)),
+    "empty body, no content": answering(http_answer(204)),
+    "an html page": answering(http_answer(200, "<html>Welcome</html>", content_type="text/html")),
+    "bad gzip": answering(http_answer(200, QUEUED, content_encoding="gzip")),
+    "too long": part(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b" " * 200_000, Peer.hang),
+    "broken json": answering(http_answer(200, QUEUED[:-3])),
+    "no id": answering(http_answer(200, '{"code": 0, "data": null}')),
+    **{f"HTTP {status}": answering(http_answer(status, "<html>")) for status in (500, 502, 503, 504, 520, 408)},
+    "HTTP 500 of Spring": answering(http_answer(500, '{"status": 500, "error": "Internal Server Error"}')),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_exactly_one_post_and_an_unknown_outcome(connect: Connect, serve: Serve, waits: list[float], name: str) -> None:
+    server = serve(UNKNOWN[name])
+    witness = Witness()
+    with pytest.raises(SubmissionUnknownError, match="not known whether"):
+        connect(server.url, extra={"submit_timeout": 0.6}).create_video(REQUEST, witness)
+    assert server.connections == 1
+    assert server.posts <= 1
+    assert witness.events == ["sending", "outcome_unknown"]
+    assert waits == []
+    assert not hasattr(server, "dripped"), "the submit time-out did not end it"
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_the_same_on_a_query_changes_nothing_and_is_asked_again(
+    connect: Connect, serve: Serve, waits: list[float], name: str
+) -> None:
+    broken = UNKNOWN[name]
+
+    def script(peer: Peer) -> None:
+        if peer.server.connections == 1:
+            broken(peer)
+        else:
+            answering(http_answer(200, '{"id": "abc", "status": "processing"}'))(peer)
+
+    server = serve(script)
+    hook = connect(server.url, extra={"query_timeout": 0.6})
+    if name in ("empty body", "an html page", "broken json", "no id", "empty body, no content") or (
+        name.startswith("HTTP")
+    ):  # these keep the connection, and go on answering on it
+        with pytest.raises(QueryError):
+            hook.get_video("abc")
+        assert len(waits) + 1 == len(server.requests) <= MOST_POSTS
+    else:
+        assert hook.get_video("abc").status == "processing"
+        assert len(waits) == 1
+    assert server.posts == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (http_answer(502, "<html>upstream timed out</html>"), "upstream timed out"),
+        (ACCEPTED[:-5], '"abc"'),
+        (NO_LENGTH + b'{"id": "abc", "sta', '"abc"'),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + QUEUED.encode(), '"abc"'),
+    ],
+)
+def test_what_came_of_the_answer_is_in_the_message(connect: Connect, serve: Serve, answer: bytes, shown: str) -> None:
+    """Even from a broken answer a person can read the ID."""
+    server = serve(part(answer))
+    with pytest.raises(SubmissionUnknownError) as caught:
+        connect(server.url).create_video(REQUEST)
+    assert shown in str(caught.value)
+
+
+def test_a_whole_answer_of_unknown_length_is_an_answer(connect: Connect, serve: Serve) -> None:
+    assert connect(serve(part(NO_LENGTH + QUEUED.encode())).url).create_video(REQUEST).id == "abc"
+
+
+def test_a_chunked_answer(connect: Connect, serve: Serve) -> None:
+    body = CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(QUEUED), QUEUED.encode())
+    assert connect(serve(part(body)).url).create_video(REQUEST).id == "abc"
+
+
+def test_a_slow_answer_within_the_time_out_is_an_answer(connect: Connect, serve: Serve) -> None:
+    server = serve(drip(b"HTTP/1.0 200 OK\r\n\r\n" + QUEUED.encode()))
+    assert connect(server.url, extra={"submit_timeout": 25}).create_video(REQUEST).id == "abc"
+
+
+def test_a_connection_closed_while_idle_costs_nothing(connect: Connect, serve: Serve, waits: list[float]) -> None:
+    """A kept connection that the server has closed must not make the next create an unknown outcome."""
+
+    def one_answer_each(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(ACCEPTED)  # which says keep-alive, and then the connection is closed all the same
+
+    server = serve(one_answer_each)
+    hook = connect(server.url)
+    for _ in range(5):
+        assert hook.get_video("abc").id == "abc"
+        assert hook.create_video(REQUEST).id == "abc"
+    assert server.posts == 5
+
+
+def test_a_connection_closed_at_the_moment_of_the_create_costs_nothing(connect: Connect, serve: Serve) -> None:
+    """The server resets a kept connection when the next request arrives: the create must not be that request."""
+
+    def reset_the_second(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(ACCEPTED)
+        peer.socket.recv(1)
+        peer.reset()
+
+    server = serve(reset_the_second)
+    hook = connect(server.url)
+    assert hook.get_video("abc").id == "abc"
+    assert hook.create_video(REQUEST).id == "abc"
+    assert hook.create_video(REQUEST).id == "abc"
+    assert server.posts == 2
+
+
+def test_a_query_in_another_thread_does_not_make_a_lost_create_look_unsent(
+    connect: Connect, serve: Serve, waits: list[float]
+) -> None:
+    create_arrived, query_failed = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.server.refuse_more()
+        create_arrived.set()
+        query_failed.wait(PATIENCE)
+        peer.reset()
+
+    server = serve(script)
+    hook = connect(server.url)
+    said: list[str] = []
+
+    def ask() -> None:
+        create_arrived.wait(PATIENCE)
+        try:
+            hook.query_video("abc")
+        except QueryError as error:
+            said.append(str(error))
+        query_failed.set()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    with pytest.raises(SubmissionUnknownError):
+        hook.create_video(REQUEST)
+    asking.join(PATIENCE)
+    assert len(said) == 1
+    assert server.posts == 1
+    assert waits == []
+
+
+# --- answers that are echoes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
+def test_an_echoed_key_is_not_shown(connect: Connect, serve: Serve, waits: list[float], key: str, status: int) -> None:
+    body = json.dumps({"code": 1001, "msg": f"Authorization: Bearer {key}"})
+    server = serve(answering(http_answer(status, body)))
+    hook = connect(server.url)
+    for call in (lambda: hook.create_video(REQUEST), lambda: hook.get_video("abc")):
+        with pytest.raises(DigitalHumanError) as caught:
+            call()
+        assert key not in str(caught.value)
+    assert key not in hook.test_connection()[1]
+
+
+def test_a_key_echoed_as_something_else_than_http(connect: Connect, serve: Serve, key: str) -> None:
+    server = serve(part(f"Bearer {key}\r\n".encode()))
+    with pytest.raises(SubmissionUnknownError) as caught:
+        connect(server.url).create_video(REQUEST)
+    assert key not in str(caught.value)
+
+
+def test_a_key_echoed_in_a_broken_answer(connect: Connect, serve: Serve, key: str) -> None:
+    server = serve(part(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nBearer " + key.encode()))
+    with pytest.raises(SubmissionUnknownError) as caught:
+        connect(server.url).create_video(REQUEST)
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["video", "abc", "sandbox", "queued", "id"])
+def test_a_short_key_does_not_spoil_the_answer(connect: Connect, serve: Serve, key: str) -> None:
+    content = {"id": "abc", "object": "video", "status": "completed", "video_url": "http://127.0.0.1/sandbox/abc.mp4"}
+    server = serve(answering(http_answer(200, json.dumps(content))))
+    task = connect(server.url, password=key).get_video("abc")
+    assert (task.id, task.video_url, task.is_completed) == ("abc", content["video_url"], True)
+
+
+def test_a_refused_key_ends_at_once(connect: Connect, serve: Serve, waits: list[float]) -> None:
+    server = serve(answering(http_answer(200, '{"code": "204", "msg": "登录验证失败"}')))
+    with pytest.raises(AuthenticationError):
+        connect(server.url).create_video(REQUEST)
+    assert server.posts == 1
+    assert waits == []
+
+
+def test_the_wait_for_a_slow_server_is_the_create_time_out_and_not_the_querys(connect: Connect, serve: Serve) -> None:
+    def slow(peer: Peer) -> None:
+        while peer.read_request():
+            time.sleep(0.5)
+            peer.send(ACCEPTED)
+
+    hook = connect(serve(slow).url, extra={"query_timeout": 0.1, "connect_timeout": 0.1})
+    assert hook.create_video(REQUEST).id == "abc"
+    with pytest.raises(QueryError):
+        hook.query_video("abc")
