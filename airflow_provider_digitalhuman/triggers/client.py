@@ -85,7 +85,6 @@ class QueryClient:
     def __init__(self, settings: "ConnectionSettings", route: Route) -> None:
         self._settings = settings
         self._route = route
-        self._key = settings.api_key.encode()
         self._head = _request_head(settings, route)
         self._prefix = settings.base_url if route.proxy and not route.tls else route.target.path
         self._idle: list[_Connection] = []
@@ -131,15 +130,15 @@ class QueryClient:
     async def _ask(self, connection: "_Connection", request: bytes) -> Answer:
         keep = False
         try:
-            answer, keep = await connection.ask(request)
+            status, headers, body, keep = await connection.ask(request)
         finally:
             if keep and not self._closed:
                 connection.idle_since = asyncio.get_running_loop().time()
                 self._idle.append(connection)
             else:
                 connection.abort()
-        # Without the key, should a server echo it: answers are shown in errors.
-        return answer if self._key not in answer.body else _without(answer, self._key)
+        key = self._settings.api_key
+        return Answer(status, body, headers.get("retry-after"), headers.get("location"), secret=key)
 
     def _kept_connection(self) -> "_Connection | None":
         oldest = asyncio.get_running_loop().time() - LONGEST_IDLE
@@ -202,8 +201,8 @@ class _Connection:
             raise OSError(f"the proxy refused to connect to {authority}: HTTP {status}")
         await self._writer.start_tls(route.tls, server_hostname=route.target.hostname)
 
-    async def ask(self, request: bytes) -> tuple[Answer, bool]:
-        """Return the answer to ``request``, and whether the connection can be used again."""
+    async def ask(self, request: bytes) -> tuple[int, Mapping[str, str], bytes, bool]:
+        """Return status, headers and body of the answer to ``request``, and whether the connection can be kept."""
         reused, self._used = self._used, True
         self._writer.write(request)
         try:
@@ -218,7 +217,7 @@ class _Connection:
             raise
         body, to_the_end = await _read_body(self._reader, status, headers)
         keep = not to_the_end and headers.get("connection", "").lower() != "close"
-        return Answer(status, body, headers.get("retry-after"), headers.get("location")), keep
+        return status, headers, body, keep
 
 
 async def _open(address: SplitResult, tls: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -349,7 +348,3 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=path)
     except OSError as error:
         raise InvalidConnectionError(f"extra.verify={path!r} cannot be read as a CA file: {error}.") from error
-
-
-def _without(answer: Answer, key: bytes) -> Answer:
-    return Answer(answer.http_status, answer.body.replace(key, b"***"), answer.retry_after, answer.location)

@@ -62,7 +62,8 @@ def task_of(event: Any) -> VideoTask:
 def _error_of(event: dict[str, Any]) -> DigitalHumanError:
     kind = _ERRORS.get(event["error"], DigitalHumanError)  # a newer triggerer can know more of them
     if kind is VideoFailedError:
-        return VideoFailedError(event["message"], VideoTask.from_dict(event["video_task"]))
+        task = event["video_task"]
+        return VideoFailedError(event["message"], VideoTask.from_dict(task) if task else None)
     return kind(event["message"])
 
 

@@ -34,6 +34,8 @@ LAST_QUERY_GRACE: Final = 120.0
 """Seconds after its deadline in which a video that could not be asked for yet still gets its last query."""
 RELOOKUP_PAUSE: Final = 5.0
 """Seconds between two look-ups of the connection while its key is refused."""
+LOOKUP_TIMEOUT: Final = 60.0
+"""Seconds for a look-up of the connection."""
 SWEEP_INTERVAL: Final = 30.0
 """Seconds between two looks for videos that are past all deadlines."""
 
@@ -136,7 +138,7 @@ class Poller:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        if not self._due or len(self._queries) >= MAX_CONNECTIONS:
+        if not self._due or not self._has_room():
             return  # the end of a query comes here again
         when = max(self._due[0][0], self._access.pace.next_query_at())
         if self._timer is not None:
@@ -149,7 +151,7 @@ class Poller:
         self._timer = None
         now = self._loop.time()
         pace = self._access.pace
-        while self._due and self._due[0][0] <= now and len(self._queries) < MAX_CONNECTIONS:
+        while self._due and self._due[0][0] <= now and self._has_room():
             waiter = self._due[0][2]
             if waiter.ended.done():
                 heapq.heappop(self._due)
@@ -162,6 +164,10 @@ class Poller:
             else:
                 break
         self._set_timer()
+
+    def _has_room(self) -> bool:
+        # While the connection is looked up one query is enough: those that piled up would leave all at once.
+        return len(self._queries) < (MAX_CONNECTIONS if self._access.is_open else 1)
 
     def _query_ended(self, query: "asyncio.Task[None]") -> None:
         self._queries.discard(query)
@@ -226,6 +232,11 @@ class _Access:
         self._looked_up = float("-inf")
         self._key_refused = False
 
+    @property
+    def is_open(self) -> bool:
+        """False while queries would have to wait for a look-up."""
+        return self._client is not None and not self._lock.locked()
+
     async def query(self, video_task_id: str) -> VideoTask | DigitalHumanError:
         """Return the outcome of one query; never raises."""
         sent_at = self._loop.time()
@@ -268,7 +279,8 @@ class _Access:
     async def _look_up(self) -> None:
         self._looked_up = self._loop.time()
         try:
-            settings = await self._read_settings(self._conn_id)
+            async with asyncio.timeout(LOOKUP_TIMEOUT):
+                settings = await self._read_settings(self._conn_id)
         except InvalidConnectionError:
             raise
         except Exception:
