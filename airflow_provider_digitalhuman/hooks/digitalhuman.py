@@ -166,6 +166,7 @@ class DigitalHumanHook(BaseHook):
         """Ask for the state of a video: free of charge, repeated a few times where the answer told nothing.
 
         :param video_task_id: the vendor's task ID.
+        :raises InvalidRequestError: for what can be no task ID; nothing was sent.
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: after the last attempt.
         """
         transient = (QueryError, RateLimitError, AuthenticationError, VideoTaskNotFoundError)
@@ -176,10 +177,14 @@ class DigitalHumanHook(BaseHook):
 
         After a refused key the next call reads the connection again: the key may have been replaced.
 
+        :raises InvalidRequestError: for what can be no task ID; nothing was sent.
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: see :func:`read_query`.
         """
+        from airflow_provider_digitalhuman.waiting import checked_video_task_id
+
+        asked = checked_video_task_id(video_task_id)
         try:
-            return read_query(self._query(video_task_id), video_task_id)
+            return read_query(self._query(asked), asked)
         except AuthenticationError:
             self.close()
             self.__dict__.pop("settings", None)
