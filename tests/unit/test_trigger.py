@@ -354,9 +354,9 @@ def test_progress_goes_to_the_triggers_own_log_and_holds_no_key(
 ) -> None:
     connect(serve(answering(PROCESSING, PROCESSING, PROCESSING, BAD_KEY, COMPLETED)).url)
     run(a_trigger())
-    text = everything_logged.text + "".join(capsys.readouterr())
-    assert text.count("processing, ") == 1
-    assert KEY not in text
+    texts = [everything_logged.text, "".join(capsys.readouterr())]  # by Airflow's version it is here, there or in both
+    assert max(text.count("processing, ") for text in texts) == 1
+    assert KEY not in "".join(texts)
 
 
 def test_being_killed_is_told_honestly(
