@@ -59,7 +59,6 @@ matrix: $(READY) ## Run the unit tests and the main job on every supported Airfl
 	$(PY) -m tools.matrix $(SERIES)
 
 chaos: $(READY) ## Kill, freeze and break a real Airflow at the worst moments, and count the charges (SERIES="2.11": on it)
-	$(PY) -m uv pip install --quiet --python $(PY) --constraints $(CONSTRAINTS) asyncpg psycopg2-binary
 	$(PY) -m tests.chaos $(SERIES)
 
 constraints: $(READY) ## Write constraints/ again, with the newest versions that work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,9 +40,11 @@ def _run(series: str, seeds: tuple[int, ...], only: str, *, postgres: bool) -> i
     cases = [case for case in all_cases(series, seeds) if only in case.name]
     started = time.monotonic()
     verdicts: list[Verdict] = []
+    if postgres:
+        _install_drivers(python)
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         print(f"==> Airflow {series}: {len(cases)} cases", flush=True)
-        with running_world(Path(folder), python=python, postgres=postgres and series == "3.3") as world:
+        with running_world(Path(folder), python=python, postgres=postgres) as world:
             for verdict in run_cases(world, cases):
                 verdicts.append(verdict)
                 print(f"{verdict.case.name}: {'ok' if not verdict.violations else verdict.violations}", flush=True)
@@ -51,6 +54,17 @@ def _run(series: str, seeds: tuple[int, ...], only: str, *, postgres: bool) -> i
     if not only:
         report.write(series, version, database, table, time.monotonic() - started)
     return 1 if any(verdict.violations for verdict in verdicts) else 0
+
+
+def _install_drivers(python: Path) -> None:
+    """PostgreSQL's drivers, for the Airflow that is run and for this program: they are in no constraints below 3.3."""
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet"]
+    pins = ROOT / "constraints" / "airflow-3.3.txt"
+    drivers = [line for line in pins.read_text().splitlines() if line.startswith(("asyncpg==", "psycopg2-binary=="))]
+    for one in {python, Path(sys.executable)}:
+        subprocess.run(
+            [*uv, "--python", str(one), *drivers], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=300, check=True
+        )
 
 
 if __name__ == "__main__":

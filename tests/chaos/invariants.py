@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -11,13 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.chaos.plan import UNKNOWN_SAID, Expected
 
-PROOF_OF_REFUSAL: Final = frozenset(
-    {"rate_limited", "login_failed", "unauthorized", "payment_required", "no_balance", "error_code", "no_handler"}
-)
-"""Faults whose answer proves that nothing was accepted: after them, and only after them, a POST may follow."""
-
 _EXPLANATION: Final = re.compile(
-    "did not accept|is not known|could not be (reached|read|written)|ended video task|asks to slow down"
+    "did not accept|is not known|could not be (reached|read|written)|without a video|asks to slow down"
+    "|Process terminated by signal"  # Airflow's words, where the last try of all was killed
 )
 
 
@@ -31,6 +27,8 @@ class Observed:
     :param record: the ledger's record, None if there is none.
     :param xcom: what the task returned.
     :param logs: the text of each try's log.
+    :param refusals: the faults of this video whose answer proves that nothing was accepted: after them, and only after
+        them, a POST may follow.
     """
 
     name: str
@@ -42,6 +40,7 @@ class Observed:
     record: Mapping[str, Any] | None = None
     xcom: Any = None
     logs: Sequence[str] = field(default=(), repr=False)
+    refusals: Collection[str] = ()
 
     @property
     def ids_lost(self) -> list[str]:
@@ -76,7 +75,7 @@ class Observed:
             yield f"charged {len(self.charges)} times with {len(self.cleared_at)} clears"
         for requests in self._by_generation(self.requests, "at"):
             for request in requests[:-1]:
-                if not _proves_refusal(request):
+                if request["outcome"] != "refused" or request["fault"] not in self.refusals:
                     yield f"another POST after one that may have been accepted: {request['outcome']} {request['fault']}"
         if self.ids_lost:
             yield f"IDs lost: {self.ids_lost}"
@@ -105,10 +104,6 @@ class Observed:
     def _is_explained(self) -> bool:
         """Whether the last try ended with an error of the provider's own."""
         return bool(self.logs) and bool(_EXPLANATION.search(self.logs[-1]))
-
-
-def _proves_refusal(request: Mapping[str, Any]) -> bool:
-    return request["outcome"] == "refused" and request["fault"] in PROOF_OF_REFUSAL
 
 
 def name_of(body: Any) -> str:

@@ -71,6 +71,20 @@ class Video:
     connection: Sequence[str] = ("default",)
     renders_anew: bool = False
 
+    @property
+    def refusals(self) -> frozenset[str]:
+        """The faults of this video whose answer proves that nothing was accepted."""
+        return frozenset(fault["fault"] for fault in self.faults if _proves_refusal(fault))
+
+
+def _proves_refusal(fault: Mapping[str, Any]) -> bool:
+    if fault["fault"] in ("http_status", "redirect"):
+        return fault.get("when", "before") == "before" and fault.get("status") in (308, 400, 405, 413, 415, 422)
+    return fault["fault"] in (
+        *("rate_limited", "login_failed", "unauthorized", "payment_required"),
+        *("no_balance", "error_code", "no_handler"),
+    )
+
 
 class Range(NamedTuple):
     """From the least to the most that is right."""

@@ -68,35 +68,34 @@ def run_cases(world: World, cases: Sequence[Case]) -> Iterable[Verdict]:
 
 def _run(world: World, cases: Sequence[Case]) -> list[Verdict]:
     started = time.time()
-    run_ids = {case.name: _run_id(case) for case in cases}
     verdicts = [Verdict(case) for case in cases]
     cleared: dict[str, list[float]] = defaultdict(list)
     with Hands(world) as hands:
         for case in cases:
-            _begin(world, case, run_ids[case.name])
+            _begin(world, case, _run_id(case))
         for case in cases:
             if case.meanwhile:
-                case.meanwhile(world, case.dag_id, run_ids[case.name])
+                case.meanwhile(world, case.dag_id, _run_id(case))
         for verdict in verdicts:
             try:
-                world.wait_for_run(verdict.case.dag_id, run_ids[verdict.case.name], PATIENCE)
+                world.wait_for_run(verdict.case.dag_id, _run_id(verdict.case), PATIENCE)
             except TimeoutError as error:
                 verdict.violations.append(str(error))
         again = [verdict for verdict in verdicts if verdict.case.afterwards and not verdict.violations]
         for verdict in again:
-            cleared[verdict.case.name].append(time.time())
-            verdict.case.afterwards(world, verdict.case.dag_id, run_ids[verdict.case.name])  # type: ignore[misc]
+            cleared[_run_id(verdict.case)].append(time.time())
+            verdict.case.afterwards(world, verdict.case.dag_id, _run_id(verdict.case))  # type: ignore[misc]
         for verdict in again:
             try:
-                world.wait_for_run(verdict.case.dag_id, run_ids[verdict.case.name], PATIENCE)
+                world.wait_for_run(verdict.case.dag_id, _run_id(verdict.case), PATIENCE)
             except TimeoutError as error:
                 verdict.violations.append(str(error))
         hands.wait_for_survivors(patience=120)
     ledger = world.sandbox.ledger()
     for verdict in verdicts:
-        run_id = run_ids[verdict.case.name]
+        run_id = _run_id(verdict.case)
         verdict.violations += hands.errors
-        clears = [*hands.cleared(run_id), *cleared[verdict.case.name]]
+        clears = [*hands.cleared(run_id), *cleared[_run_id(verdict.case)]]
         verdict.videos += _observe(world, verdict.case, run_id, ledger, clears)
         for video in verdict.videos:
             verdict.violations += [f"{video.name}: {what}" for what in video.violations(verdict.case.expected)]
@@ -136,7 +135,7 @@ def _observe(
         requests[name_of(request["body"])].append(request)
     for task in ledger["tasks"]:
         charges[name_of(task["body"])].append(task)
-    observed = []
+    observed, videos = [], case.videos()
     for ti in world.instances(case.dag_id, run_id):
         index = ti["map_index"]
         name = f"{run_id}.{index}"
@@ -151,6 +150,7 @@ def _observe(
                 record=_record(world, case.dag_id, run_id, index),
                 xcom=_xcom(world, case.dag_id, run_id, index) if ti["state"] == "success" else None,
                 logs=_logs(world, case.dag_id, run_id, index),
+                refusals=videos[index].refusals,
             )
         )
     return observed

@@ -177,7 +177,7 @@ def _connections(sandbox: SandboxClient) -> dict[str, str]:
         "impatient": {"extra": {"submit_timeout": 3, "query_timeout": 3}},
         "closed": {"host": f"http://127.0.0.1:{closed}/kyyReactApiServer"},
         "tls": {"host": sandbox.base_url.replace("http:", "https:"), "extra": {"connect_timeout": 3}},
-        "dns": {"host": "http://no-such-host.invalid"},
+        "dns": {"host": "http://no-such-host.internal"},
         "wrong_key": {"password": "not-the-key"},
     }
     return {f"AIRFLOW_CONN_DIGITALHUMAN_{name.upper()}": json.dumps(base | changed) for name, changed in other.items()}

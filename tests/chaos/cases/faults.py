@@ -69,7 +69,7 @@ def faults(seed: int) -> Iterator[Case]:
     after = Expected("failed", posts=exactly(1), charges=exactly(1), known=False, says="It is not known")
     yield _each("F3-F5: no usable answer, but accepted", seed, [{**one, "when": "after"} for one in DOUBT], after)
     yield _each("accepted in an odd form", seed, ODD, ONE_VIDEO)
-    at_once = Expected("failed", posts=exactly(1), charges=exactly(1), says="ended video task")
+    at_once = Expected("failed", posts=exactly(1), charges=exactly(1), says="without a video")
     yield _each("F11: accepted and failed at once", seed, [{"fault": "failed_at_once"}] * 3, at_once)
     few = Expected("success", posts=Range(2, 4), charges=exactly(1))
     yield _each("F9: 429 a few times", seed, [{"fault": "rate_limited", "times": n} for n in (1, 2, 3)], few)
