@@ -82,6 +82,25 @@ def _read_variable_2(key: str) -> str | None:
         return None if row is None else str(row.get_val())
 
 
+def is_current_try(ti: Any) -> bool:
+    """Tell whether Airflow takes this try for the running one (below 3.3; from there on its API refuses any other)."""
+    if AIRFLOW < (3, 0):
+        return bool(_running_try_2(ti) == ti.try_number)
+    key = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index)
+    return bool(states.get(ti.run_id, {}).get(key) == "running")
+
+
+def _running_try_2(ti: Any) -> int | None:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    mine = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    with create_session() as session:
+        return session.scalar(select(TaskInstance.try_number).filter_by(**mine, state="running"))
+
+
 def write_variable(key: str, text: str, description: str) -> None:
     """Write an Airflow Variable."""
     from airflow.providers.common.compat.sdk import Variable

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_digitalhuman import compat
+from airflow_provider_digitalhuman.exceptions import LedgerError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -42,20 +43,36 @@ class TaskStateRecordStore:
 
 
 class VariableRecordStore:
-    """An Airflow Variable of its own: all that outlasts a try below Airflow 3.3."""
+    """An Airflow Variable of its own: all that outlasts a try below Airflow 3.3.
 
-    def __init__(self, key: str, description: str) -> None:
+    Airflow lets any process write it, also a try that it has given up, and that wakes up after the next one. So a
+    record is begun only by the try that Airflow runs, and not changed where somebody else has changed it.
+
+    :param is_current_try: tells whether Airflow still takes this try for the running one.
+    """
+
+    def __init__(self, key: str, description: str, is_current_try: Callable[[], bool]) -> None:
         self._key = key
         self._description = description
+        self._is_current_try = is_current_try
+        self._seen: str | None = None
 
     def read(self) -> Any:
         """Return the object, or None if there is none."""
-        text = compat.read_variable(self._key)
-        return None if text is None else json.loads(text)
+        self._seen = compat.read_variable(self._key)
+        return None if self._seen is None else json.loads(self._seen)
 
     def write(self, value: Mapping[str, Any]) -> None:
-        """Keep the object."""
-        compat.write_variable(self._key, json.dumps(value), self._description)
+        """Keep the object.
+
+        :raises LedgerError: if another try has been at work since the last access.
+        """
+        text = json.dumps(value)
+        found = compat.read_variable(self._key)
+        if found not in (self._seen, text) or (found is None and not self._is_current_try()):
+            raise LedgerError("Airflow has given up this try, and another one has taken its place")
+        compat.write_variable(self._key, text, self._description)
+        self._seen = text
 
     def delete(self) -> None:
         """Remove the Variable."""
@@ -104,4 +121,5 @@ def _variable_store(context: "Context") -> VariableRecordStore:
     identity = [ti.dag_id, ti.run_id, ti.task_id, ti.map_index]
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
     shown = f"DAG {ti.dag_id}, run {ti.run_id}, task {ti.task_id}, map index {ti.map_index}"
-    return VariableRecordStore(f"{RECORD_KEY}_{digest}", f"DigitalHuman submission of {shown}. Do not edit.")
+    description = f"DigitalHuman submission of {shown}. Do not edit."
+    return VariableRecordStore(f"{RECORD_KEY}_{digest}", description, lambda: compat.is_current_try(ti))
