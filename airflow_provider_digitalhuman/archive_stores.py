@@ -21,8 +21,8 @@ from airflow_provider_digitalhuman.logs import Log
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-PART_SIZE: Final = 8 * 1024 * 1024
-"""Bytes of one part of a multipart upload: what an upload holds in memory, some three times over."""
+PART_SIZE: Final = 5 * 1024 * 1024
+"""Bytes of one part of a multipart upload, the least that S3 takes: an upload holds it in memory several times over."""
 MAX_PARTS: Final = 9_000
 """Parts of one upload; the stores allow 10,000."""
 _READ_SIZE: Final = 1024 * 1024

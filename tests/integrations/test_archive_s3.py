@@ -6,6 +6,9 @@ import json
 import logging
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +22,8 @@ from tests.unit.file_server import serving, status, whole
 
 SMALL = os.urandom(300_000)
 LARGE = os.urandom(20_000_000)
-"""Two parts and a half."""
+"""Three parts and a bit."""
+ARCHIVE_ONCE = Path(__file__).parents[1] / "unit" / "archive_once.py"
 LOG = logging.getLogger("test.s3")
 
 
@@ -150,6 +154,26 @@ def test_after_a_failure_nothing_is_there(s3, content, fault, monkeypatch):
     gc.collect()  # fsspec publishes what is collected as garbage, unless it is kept from that
     assert keys(s3) == []
     assert dangling(s3) == []
+
+
+def test_memory_stays_flat(s3):
+    count, block = 100, bytes(1024 * 1024)
+    md5 = hashlib.md5()
+    for _ in range(count):
+        md5.update(block)
+
+    def stream(asked, caller):
+        caller.head(200, Content_Length=count * len(block), Content_Type="video/mp4")
+        for _ in range(count):
+            caller.send(block)
+
+    with serving() as server:
+        server.script = [stream]
+        program = [sys.executable, str(ARCHIVE_ONCE), server.url(), md5.hexdigest(), "s3://videos/v.mp4", "storage"]
+        told = subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    memory = json.loads(told)
+    assert s3.head_object(Bucket="videos", Key="v.mp4")["ContentLength"] == count * len(block)
+    assert memory["peak"] - memory["idle"] <= 64 * 1024 * 1024  # with the S3 client, which alone takes half of it
 
 
 def test_a_store_that_fails_is_told_and_leaves_nothing(s3, endpoint, monkeypatch):

@@ -96,7 +96,7 @@ def test_an_object_store_has_parts_enough_for_the_largest_file(block_path):
     sink = open_sink(block_path, 500 * 1024**3, LOG)
     assert isinstance(sink, ObjectSink)
     assert sink._part_size * 10_000 > 500 * 1024**3
-    assert open_sink(block_path, 10 * 1024**3, LOG)._part_size == 8 * 1024**2
+    assert open_sink(block_path, 10 * 1024**3, LOG)._part_size == 5 * 1024**2
 
 
 def test_nothing_is_visible_before_it_is_published(path):
