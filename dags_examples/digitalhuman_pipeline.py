@@ -15,7 +15,7 @@ from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHu
 
 AUDIO_URL = os.environ.get("DIGITALHUMAN_SAMPLE_AUDIO_URL", "https://media.example.com/speech.wav")
 VIDEO_URL = os.environ.get("DIGITALHUMAN_SAMPLE_VIDEO_URL", "https://media.example.com/presenter.mp4")
-ARCHIVE = os.environ.get("DIGITALHUMAN_ARCHIVE", (Path(tempfile.gettempdir()) / "digitalhuman").as_uri())
+ARCHIVE = os.environ.get("DIGITALHUMAN_ARCHIVE", str(Path(tempfile.gettempdir()) / "digitalhuman"))
 
 # An alias, because the file's name is only known when the video is made.
 archived_videos = AssetAlias("digitalhuman_videos")

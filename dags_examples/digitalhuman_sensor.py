@@ -17,7 +17,7 @@ from airflow_provider_digitalhuman.sensors.digitalhuman import DigitalHumanVideo
 
 AUDIO_URL = os.environ.get("DIGITALHUMAN_SAMPLE_AUDIO_URL", "https://media.example.com/speech.wav")
 VIDEO_URL = os.environ.get("DIGITALHUMAN_SAMPLE_VIDEO_URL", "https://media.example.com/presenter.mp4")
-ARCHIVE = os.environ.get("DIGITALHUMAN_ARCHIVE", (Path(tempfile.gettempdir()) / "digitalhuman").as_uri())
+ARCHIVE = os.environ.get("DIGITALHUMAN_ARCHIVE", str(Path(tempfile.gettempdir()) / "digitalhuman"))
 
 with DAG(
     dag_id="digitalhuman_sensor",

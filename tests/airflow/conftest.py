@@ -41,7 +41,7 @@ def airflow(dags_folder: Path, sandbox: SandboxClient, pytestconfig: pytest.Conf
         "AIRFLOW_CONN_DIGITALHUMAN_DEFAULT": json.dumps(connection),
         "DIGITALHUMAN_SAMPLE_AUDIO_URL": sandbox.sample_audio_url,
         "DIGITALHUMAN_SAMPLE_VIDEO_URL": sandbox.sample_video_url,
-        "DIGITALHUMAN_ARCHIVE": (dags_folder.parent / "archive").as_uri(),
+        "DIGITALHUMAN_ARCHIVE": str(dags_folder.parent / "archive"),
     }
     python = pytestconfig.getoption("--airflow-python") or sys.executable
     with AirflowCluster(dags_folder.parent, dags_folder, env, python=python) as running:

@@ -5,7 +5,6 @@ import secrets
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient
 from tools.airflow_cluster import AirflowCluster
@@ -14,7 +13,7 @@ PIPELINE, PUBLISH, SENSOR, BATCH = (f"digitalhuman_{name}" for name in ("pipelin
 
 
 def local(path: str) -> Path:
-    return Path(unquote(urlsplit(path).path) if "://" in path else path)
+    return Path(path.removeprefix("file://"))
 
 
 def run(airflow: AirflowCluster, dag_id: str, conf: dict[str, Any], expected: str = "success") -> str:
