@@ -24,6 +24,15 @@ everywhere. What the columns mean:
   (or with the only process that could have passed them on). The task has failed, and its error says when what was sent.
 """
 
+_LIMITS: Final = """
+Below Airflow 3.3 the record lies in an Airflow Variable, which knows nothing of tries. What this version cannot hold:
+
+- A try that Airflow has given up, and that wakes up **within the milliseconds between** its last look (is the record
+  unchanged, does Airflow still run this try?) and its write, can send a second POST. On 3.3 Airflow itself refuses
+  the record of such a try, so no POST follows.
+- The Variable is deleted when the task has succeeded. Whoever deletes it sooner takes the protection away.
+"""
+
 
 class Row(NamedTuple):
     """One line of the table: a case, over all its seeds."""
@@ -110,6 +119,7 @@ def write(series: str, airflow_version: str, database: str, table: Sequence[Row]
         f"| {' | '.join(COLUMNS)} |",
         f"|---|{'---:|' * (len(COLUMNS) - 2)}---|",
         *(f"| {' | '.join(row.cells())} |" for row in table),
+        *([] if series == "3.3" else [_LIMITS.rstrip()]),
     ]
     sections[series] = "\n".join(lines) + "\n"
     newest_first = sorted(sections, key=lambda text: [-int(number) for number in text.split(".")])

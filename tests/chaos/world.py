@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import psutil
 import requests
 
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
@@ -114,6 +115,16 @@ class World:
             if in_between:
                 in_between()
             self.airflow.start_component(component)
+
+    def reap_orphaned_workers(self) -> None:
+        """End idle workers whose scheduler was killed, as the service manager of a scheduler does.
+
+        They would live on for ever, and hold its connections to the database open, with whatever these have locked.
+        """
+        for process in self.airflow.processes("scheduler", "<idle>"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.ppid() == 1:
+                    process.kill()
 
     def clear(self, dag_id: str, run_id: str) -> None:
         """Clear all videos of a run, as a person does; returns when they are queued again."""

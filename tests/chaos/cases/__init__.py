@@ -40,7 +40,7 @@ def all_cases(series: str, seeds: Sequence[int] = (1, 2, 3)) -> list[Case]:
     """The long suite for this Airflow; below 3.3 only what is done to processes, fewer of each."""
     if series != "3.3":
         older = [*kills_of_the_task(), *kills_of_the_supervisor(), *zombies(), *other_requests(), *clears(), *waiting()]
-        return [replace(case, count=1) for case in older]
+        return [replace(case, count=1) for case in (*older, next(deferred_waits()))]
     return [
         *kills_of_the_task(),
         *kills_of_the_supervisor(),

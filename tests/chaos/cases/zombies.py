@@ -11,7 +11,6 @@ from tests.chaos.plan import (
     BEFORE_INTENT,
     BEFORE_RECORD,
     FREEZE,
-    UNKNOWN_SAID,
     Case,
     Expected,
     Range,
@@ -24,11 +23,8 @@ from tests.chaos.plan import (
 def zombies() -> Iterator[Case]:
     """Two tries at once: task and supervisor stand still until Airflow has retried, and then wake up."""
     yield _zombie("before the intent is written", ONE_VIDEO, BEFORE_INTENT)
-    yield _zombie(
-        "after the intent, before the POST",
-        Expected("failed", Range(0, 1), Range(0, 1), says=UNKNOWN_SAID),
-        AFTER_INTENT,
-    )
+    # It may send its POST in the moment before its supervisor ends it; 2.11 then even takes its word for the end.
+    yield _zombie("after the intent, before the POST", Expected(None, Range(0, 1), Range(0, 1)), AFTER_INTENT)
     yield _zombie("after the answer, before the record", ID_IN_THE_LOG, BEFORE_RECORD)
     yield _zombie("after the record", ONE_VIDEO, AFTER_RECORD)
 
