@@ -204,6 +204,6 @@ def _percent_encoded(parts: SplitResult) -> str:
 
 
 def _invalid(field: str, value: Any, cure: str) -> InvalidRequestError:
-    # Spaces stay as they are in a text: they may be what is wrong with it.
-    shown = redact_url(value)[:EXCERPT_LENGTH] if isinstance(value, str) else value
-    return InvalidRequestError(f"{field}={excerpt(repr(shown))} cannot be used: {cure}.")
+    # A text is shown as it is, spaces too: they may be what is wrong with it.
+    shown = repr(redact_url(value)[:EXCERPT_LENGTH]) if isinstance(value, str) else excerpt(repr(value))
+    return InvalidRequestError(f"{field}={shown} cannot be used: {cure}.")
