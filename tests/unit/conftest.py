@@ -94,17 +94,31 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def everything_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    """caplog with every logger at DEBUG, also where Airflow's logging cuts a logger off from the root."""
-    names = ("", "urllib3", "requests", "airflow", "airflow.task", "airflow.hooks", "airflow_provider_digitalhuman")
-    for name in names:
+def everything_logged(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], str]:
+    """All that was logged at any level: by the standard library's loggers, and by Airflow's own, which only print."""
+    for name in (
+        "",
+        "urllib3",
+        "requests",
+        "airflow",
+        "airflow.task",
+        "airflow.hooks",
+        "airflow_provider_digitalhuman",
+    ):
         logger = logging.getLogger(name)
-        monkeypatch.setattr(logger, "level", logging.DEBUG)
         monkeypatch.setattr(logger, "propagate", True)
         monkeypatch.setattr(logger, "disabled", False)
-    logging.getLogger().manager._clear_cache()  # levels were set behind its back
-    caplog.handler.setLevel(logging.DEBUG)
-    return caplog
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "urllib3")
+    told: list[str] = []
+
+    def text() -> str:
+        told.append("".join(capfd.readouterr()))
+        return "".join(told) + caplog.text
+
+    return text
 
 
 class FakeTaskInstance:
