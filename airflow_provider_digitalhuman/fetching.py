@@ -96,9 +96,7 @@ class FileSession:
                 return response
             with response:
                 target = self._session.get_redirect_target(response)
-            if not target:
-                raise FetchError(f"{redact_url(url)} redirects to nowhere", fresh_url=True)
-            url = urljoin(url, target)
+            url = _joined(url, target)
         raise FetchError(f"more than {MAX_REDIRECTS} redirects, the last one to {redact_url(url)}", fresh_url=True)
 
     def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
@@ -128,6 +126,15 @@ class FileSession:
         if not self._allow_private_hosts and is_private_host(host):
             raise DownloadRefusedError(_private(host))
         _mask(parts.query)
+
+
+def _joined(url: str, target: str | None) -> str:
+    try:
+        if target:
+            return urljoin(url, target)
+    except ValueError:
+        pass
+    raise FetchError(f"{redact_url(url)} redirects to nowhere", fresh_url=True)
 
 
 def reaches_private_network(url: str) -> bool:

@@ -100,21 +100,23 @@ def video_metrics(
     return VideoMetrics(outcome, context["ti"].try_number, **{**known, **told, **costs})
 
 
-def report(context: "Context", metrics: VideoMetrics) -> None:
+def report(context: "Context", metrics: VideoMetrics, counter: Literal["videos", "downloads"] = "videos") -> None:
     """Push the XCom ``metrics`` and send the figures to Airflow's metrics. Trouble in here never fails the task.
 
-    Counters ``digitalhuman.videos.success`` and ``.failed``; timers ``digitalhuman.queue``, ``.processing`` and
+    Counters ``digitalhuman.<counter>.success`` and ``.failed``; timers ``digitalhuman.queue``, ``.processing`` and
     ``.transfer``; gauges ``digitalhuman.amount``, ``.actual_duration`` and ``.size``. Where the backend has tags:
     ``dag_id``, ``task_id``, ``try_number``, ``status`` and ``outcome``.
+
+    :param counter: ``downloads`` for a task that only archives, so that no video is counted twice.
     """
     try:
         context["ti"].xcom_push(key=XCOM_METRICS, value=metrics.to_dict())
-        _send(metrics, context["ti"])
+        _send(metrics, context["ti"], counter)
     except Exception:
         _log.warning("The metrics of video task %s could not be told.", metrics.video_task_id, exc_info=True)
 
 
-def _send(metrics: VideoMetrics, ti: Any) -> None:
+def _send(metrics: VideoMetrics, ti: Any, counter: str) -> None:
     from airflow.providers.common.compat.sdk import Stats
 
     tags = {
@@ -124,7 +126,7 @@ def _send(metrics: VideoMetrics, ti: Any) -> None:
         "status": metrics.status or "unknown",
         "outcome": metrics.outcome,
     }
-    Stats.incr(f"{STATS_PREFIX}videos.{metrics.outcome}", tags=tags)
+    Stats.incr(f"{STATS_PREFIX}{counter}.{metrics.outcome}", tags=tags)
     for name, seconds in _timers(metrics):
         Stats.timing(STATS_PREFIX + name, timedelta(seconds=seconds), tags=tags)
     for name in ("amount", "actual_duration", "size"):

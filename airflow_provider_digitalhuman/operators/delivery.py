@@ -43,11 +43,13 @@ class Delivery:
         outlets: "Iterable[Any]" = (),
         storage_conn_id: str | None = None,
         overwrite: bool = False,
-        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_bytes: int | None = None,
     ) -> ArchivedVideo:
         """Archive the video; then, and only then, push the XCom ``archive`` and fill in the asset events.
 
-        The parameters and errors are those of :func:`~airflow_provider_digitalhuman.archive.archive_video`.
+        :param max_bytes: the largest file that is stored; None: 10 GiB.
+
+        The other parameters and the errors are those of :func:`~airflow_provider_digitalhuman.archive.archive_video`.
         """
         from airflow_provider_digitalhuman.fetching import reaches_private_network
 
@@ -60,7 +62,7 @@ class Delivery:
                 log=self.hook.log,
                 storage_conn_id=storage_conn_id,
                 overwrite=overwrite,
-                max_bytes=max_bytes,
+                max_bytes=max_bytes or DEFAULT_MAX_BYTES,
                 allow_private_hosts=reaches_private_network(settings.base_url),
                 verify=settings.verify,
                 proxies=settings.proxies,

@@ -5,19 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_digitalhuman.archive import DEFAULT_MAX_BYTES
-from airflow_provider_digitalhuman.archive_paths import check_destination
 from airflow_provider_digitalhuman.compat import airflow_retries
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
-from airflow_provider_digitalhuman.metrics import report, video_metrics
-from airflow_provider_digitalhuman.operators.delivery import Delivery
 from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
 from airflow_provider_digitalhuman.operators.templates import is_rendered_later
-from airflow_provider_digitalhuman.waiting import checked_video_task_id
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_digitalhuman.operators.delivery import Delivery
 
 
 class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
@@ -35,7 +32,7 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         hold ``{video_task_id}``, ``{model}`` and ``{created:%Y-%m-%d}`` in single braces. (templated)
     :param storage_conn_id: the Airflow connection of the store; None for the store's own default. (templated)
     :param overwrite: replace a different file at the destination; else that is an error.
-    :param max_bytes: the largest file that is stored.
+    :param max_bytes: the largest file that is stored; None: 10 GiB.
     :param digitalhuman_conn_id: the Airflow connection of the API. (templated)
     :raises InvalidRequestError: when the DAG is parsed, for a literal that cannot be used.
     """
@@ -50,7 +47,7 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         destination: str,
         storage_conn_id: str | None = None,
         overwrite: bool = False,
-        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_bytes: int | None = None,
         digitalhuman_conn_id: str = DigitalHumanHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -62,13 +59,14 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         self.max_bytes = max_bytes
         self.digitalhuman_conn_id = digitalhuman_conn_id
         self._delivery: Delivery | None = None
-        if not is_rendered_later(destination):
-            check_destination(destination)
-        if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes <= 0:
-            raise InvalidRequestError(f"max_bytes={max_bytes!r} cannot be used: give a positive number of bytes.")
+        self._refuse_bad_literals()
 
     def execute(self, context: "Context") -> str:
         """Store the video and return its final path."""
+        from airflow_provider_digitalhuman.metrics import report, video_metrics
+        from airflow_provider_digitalhuman.operators.delivery import Delivery
+        from airflow_provider_digitalhuman.waiting import checked_video_task_id
+
         with airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             delivery = self._delivery = Delivery(hook, checked_video_task_id(self.video_task_id))
             try:
@@ -81,9 +79,9 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
                     max_bytes=self.max_bytes,
                 )
             except Exception:
-                report(context, video_metrics(context, "failed", delivery.task, **delivery.known()))
+                report(context, video_metrics(context, "failed", delivery.task, **delivery.known()), "downloads")
                 raise
-            report(context, video_metrics(context, "success", delivery.task, **delivery.known()))
+            report(context, video_metrics(context, "success", delivery.task, **delivery.known()), "downloads")
             return archived.path
 
     def lineage_facts(self) -> LineageFacts:
@@ -96,3 +94,12 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             archived=self._delivery.archived,
             base_url=self._delivery.hook.settings.base_url,
         )
+
+    def _refuse_bad_literals(self) -> None:
+        from airflow_provider_digitalhuman.archive_paths import check_destination
+
+        if not is_rendered_later(self.destination):
+            check_destination(self.destination)
+        most = self.max_bytes
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most <= 0):
+            raise InvalidRequestError(f"max_bytes={most!r} cannot be used: give a positive number of bytes, or None.")

@@ -389,6 +389,14 @@ def test_redirects_end(server, tmp_path):
     assert "topsecret" not in str(failed.value)
 
 
+@pytest.mark.parametrize("location", [None, "", "http://[bad/?X-Signature=topsecret"])
+def test_a_redirect_to_nowhere_asks_for_a_fresh_url(server, tmp_path, location):
+    server.script = [status(302, Location=location)]
+    api = Api(server)
+    run(api, tmp_path)
+    assert api.asked == 2
+
+
 # What is at the destination already
 
 

@@ -98,7 +98,7 @@ def test_a_video_is_stored_and_told(download, ti, video_task_id, tmp_path, sent,
     assert ti.xcoms["metrics"]["outcome"] == "success"
     assert ti.xcoms["metrics"]["try_number"] == ti.try_number
     assert ti.xcoms["metrics"]["transfer_seconds"] == seconds
-    assert sent["digitalhuman.videos.success"][1]["try_number"] == str(ti.try_number)
+    assert sent["digitalhuman.downloads.success"][1]["try_number"] == str(ti.try_number)
     assert sent["digitalhuman.transfer"][0].total_seconds() == pytest.approx(seconds)
     assert sent["digitalhuman.size"][0] == len(content)
     told = json.dumps(ti.xcoms)
@@ -177,7 +177,7 @@ def test_a_fault_that_stays_is_told_and_leaves_nothing(download, sandbox, ti, tm
     assert files(tmp_path) == []
     assert "archive" not in ti.xcoms
     assert (ti.xcoms["metrics"]["outcome"], ti.xcoms["metrics"]["size"]) == ("failed", None)
-    assert "digitalhuman.videos.failed" in sent
+    assert "digitalhuman.downloads.failed" in sent
     assert "?" not in str(failed.value)
     sandbox.clear_faults()
     download()
@@ -305,7 +305,7 @@ def test_trouble_with_metrics_does_not_fail_the_task(context, monkeypatch):
 
 
 def test_the_real_metrics_take_it(context):
-    metrics._send(metrics.video_metrics(context, "success", size=3, transfer_seconds=1.5), context["ti"])
+    metrics._send(metrics.video_metrics(context, "success", size=3, transfer_seconds=1.5), context["ti"], "videos")
 
 
 def test_the_clock_of_the_states(context):
