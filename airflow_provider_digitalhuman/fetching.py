@@ -110,10 +110,11 @@ class FileSession:
                 verify=self._verify,
                 proxies=dict(self._proxies),
             )
-        except NETWORK_ERRORS as error:
+        except (*NETWORK_ERRORS, ValueError) as error:  # ValueError: the URL, or the one it redirects to, is none
             if refusal := _refusal_in(error):
                 raise DownloadRefusedError(_private(refusal)) from None
-            raise FetchError(f"{redact_url(url)} could not be fetched: {describe(error)}") from None
+            why = f"{redact_url(url)} could not be fetched: {describe(error)}"
+            raise FetchError(why, fresh_url=isinstance(error, ValueError)) from None
 
     def _check(self, url: str) -> None:
         try:
