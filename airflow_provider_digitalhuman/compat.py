@@ -43,6 +43,23 @@ def first_rescheduled_at(sensor: Any, context: Any) -> float | None:
     return moment.timestamp() if moment else None
 
 
+def template_for_triggerer(value: Any) -> str | None:
+    """Return ``value`` as a template that Airflow's triggerer can render (3.3 and later), None where there is none.
+
+    There, an ``xcom_pull`` without ``map_indexes`` waits for ever: the triggerer has no answer to its request.
+    """
+    from airflow.sdk.definitions.xcom_arg import PlainXComArg
+
+    if isinstance(value, PlainXComArg):
+        task = value.operator
+        if task.is_mapped or task.get_closest_mapped_task_group() is not None:
+            return None
+        return f"{{{{ ti.xcom_pull(task_ids={task.task_id!r}, key={value.key!r}, map_indexes=-1) }}}}"
+    if isinstance(value, str) and ("xcom_pull" not in value or "map_indexes" in value):
+        return value
+    return None
+
+
 def never_expire() -> Any:
     """Return the retention that keeps an entry of the task state store for good (Airflow 3.3 and later)."""
     from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # its stub forgot it

@@ -15,7 +15,12 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_digitalhuman.compat import HAS_START_FROM_TRIGGER, airflow_retries, first_rescheduled_at
+from airflow_provider_digitalhuman.compat import (
+    HAS_START_FROM_TRIGGER,
+    airflow_retries,
+    first_rescheduled_at,
+    template_for_triggerer,
+)
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, WaitTimeoutError
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.links import DigitalHumanVideoLink, push_video_link
@@ -33,6 +38,9 @@ if TYPE_CHECKING:
 
 RESCHEDULE_INTERVAL: Final = 60.0
 """Seconds between two pokes in reschedule mode, each of which starts a process; Airflow's own default."""
+SHORTEST_RESCHEDULE: Final = 10.0
+"""Seconds after which a rescheduled task may come back at the earliest: Airflow 3.3 can fail one that comes back
+within 5 s, because the end of the worker's process is noticed that late (apache/airflow issue 66374)."""
 
 
 class DigitalHumanVideoSensor(BaseSensorOperator):
@@ -50,11 +58,13 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
     :param digitalhuman_conn_id: the Airflow connection. (templated)
     :param deferrable: wait in the triggerer, without a worker slot, whatever ``mode`` says; default: Airflow's
         ``[operators] default_deferrable``.
-    :param start_from_trigger: with ``deferrable``, go to the triggerer at once, without a worker slot before. Airflow
-        3.3 and later; without effect on mapped tasks, and on those with an ``execution_timeout``.
+    :param start_from_trigger: with ``deferrable``, go to the triggerer at once, without a worker slot before. Where
+        that cannot end well, the task starts in a worker all the same: below Airflow 3.3, if it is mapped or has an
+        ``execution_timeout``, and if ``video_task_id`` is a template with ``xcom_pull`` but no ``map_indexes``, for
+        which Airflow's triggerer has no answer. Give the output of the task before (``create.output``).
     :param poke_interval: seconds between two queries. None: 5 to 10 as the vendor asks, growing with the task's age;
-        60 in reschedule mode. A number is taken as it is, except when deferrable: then it is spread by a third and
-        grows, up to four times.
+        60 in reschedule mode. A number is taken as it is (10 at least in reschedule mode), except when deferrable:
+        then it is spread by a third and grows, up to four times.
     """
 
     template_fields: Sequence[str] = ("video_task_id", "digitalhuman_conn_id")
@@ -81,11 +91,8 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         self._wait: VideoWait | None = None
         self._hook: DigitalHumanHook
         self._next_in = 0.0
-        self.start_from_trigger = bool(
-            start_from_trigger and deferrable and HAS_START_FROM_TRIGGER and self.execution_timeout is None
-        )
-        if self.start_from_trigger:
-            self._set_start_trigger_args()
+        if start_from_trigger and deferrable and HAS_START_FROM_TRIGGER and self.execution_timeout is None:
+            self._start_from_trigger()
 
     def execute(self, context: "Context") -> Any:
         """Wait in the way that was chosen, and return the completed task as a dict."""
@@ -162,9 +169,9 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         )
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
-        if self.exponential_backoff:
-            return max(self._next_in, super()._get_next_poke_interval(*args, **kwargs))
-        return self._next_in
+        shortest = SHORTEST_RESCHEDULE if self.reschedule else 0.0
+        own = super()._get_next_poke_interval(*args, **kwargs) if self.exponential_backoff else 0.0
+        return max(self._next_in, own, shortest)
 
     @contextmanager
     def _as_a_sensor(self) -> Iterator[None]:
@@ -186,13 +193,15 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         if wanted:
             raise AirflowSkipException(str(error)) from error
 
-    def _set_start_trigger_args(self) -> None:
+    def _start_from_trigger(self) -> None:
         from airflow_provider_digitalhuman.triggers.digitalhuman import start_trigger_args
 
-        self.start_trigger_args = start_trigger_args(
-            # As a template: an XComArg cannot be serialized, its text renders to the same.
-            video_task_id=str(self.video_task_id),
-            digitalhuman_conn_id=self.digitalhuman_conn_id,
-            timeout=self.timeout,
-            poll_interval=self._own_interval,
-        )
+        template = template_for_triggerer(self.video_task_id)
+        if template is not None:
+            self.start_from_trigger = True
+            self.start_trigger_args = start_trigger_args(
+                video_task_id=template,
+                digitalhuman_conn_id=self.digitalhuman_conn_id,
+                timeout=self.timeout,
+                poll_interval=self._own_interval,
+            )

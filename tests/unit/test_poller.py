@@ -419,6 +419,7 @@ class TestLeaving:
             await cancel(tasks[-1:])
             assert world.idle == 1
             assert world.clients[0].closed
+            assert world.poller._sweep.cancelled()
             await asyncio.sleep(0)
             assert asyncio.all_tasks() == {asyncio.current_task()}
             assert world.in_flight == 0

@@ -75,6 +75,7 @@ def ti(monkeypatch: pytest.MonkeyPatch) -> SensorTaskInstance:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trigger_module, "RESTART_SPREAD", 0.0)
     monkeypatch.setattr(trigger_module, "EARLIEST_EVENT", 0.0)
+    monkeypatch.setattr(sensor_module, "SHORTEST_RESCHEDULE", 0.0)
 
 
 def a_sensor(**arguments: Any) -> DigitalHumanVideoSensor:
@@ -221,6 +222,15 @@ class TestReschedule:
             assert wait == pytest.approx(seconds, abs=5)
             assert len(server.requests) == 1
 
+    def test_a_task_does_not_come_back_so_soon_that_airflow_would_fail_it(
+        self, connect: Connect, serve: Serve, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.undo()  # the real minimum
+        connect(serve(answering(QUEUED)).url)
+        with pytest.raises(AirflowRescheduleException) as caught:
+            a_sensor(mode="reschedule", poke_interval=1).execute(context)
+        assert (caught.value.reschedule_date - datetime.now(UTC)).total_seconds() == pytest.approx(10, abs=3)
+
     def test_a_doubt_is_settled_in_one_go(self, connect: Connect, serve: Serve, context: dict[str, Any]) -> None:
         server = serve(answering(BAD_KEY))
         connect(server.url)
@@ -333,7 +343,24 @@ class TestStartFromTrigger:
         arguments = sensor.start_trigger_args
         assert arguments is not None
         assert arguments.trigger_kwargs is not None
-        assert "xcom_pull(task_ids='create'" in arguments.trigger_kwargs["video_task_id"]
+        assert arguments.trigger_kwargs["video_task_id"] == (
+            "{{ ti.xcom_pull(task_ids='create', key='return_value', map_indexes=-1) }}"
+        )
         assert "deadline" not in arguments.trigger_kwargs
         assert set(arguments.trigger_kwargs) >= set(sensor.template_fields)
         assert sensor.upstream_task_ids == {"create"}
+
+    @pytest.mark.skipif(not compat.HAS_START_FROM_TRIGGER, reason="the platform does not start tasks in the triggerer")
+    @pytest.mark.parametrize(
+        ("template", "starts"),
+        [
+            (ID, True),
+            ("{{ params.video }}", True),
+            ("{{ ti.xcom_pull(task_ids='create', map_indexes=-1) }}", True),
+            ("{{ ti.xcom_pull('create') }}", False),  # the triggerer would wait for ever
+        ],
+    )
+    def test_what_the_triggerer_cannot_render_starts_in_a_worker(self, template: str, starts: bool) -> None:
+        sensor = a_sensor(video_task_id=template, deferrable=True, start_from_trigger=True)
+        assert sensor.start_from_trigger is starts
+        assert (sensor.start_trigger_args is not None) is starts
