@@ -245,7 +245,11 @@ class _Access:
             outcome: VideoTask | DigitalHumanError = await client.query_video(video_task_id)
         except DigitalHumanError as error:
             outcome = error
-        except Exception as error:  # such as a metadata database or an API server that is away for a moment
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        # Such as a metadata database that is away for a moment. Not only Exception: Airflow's DeadlockImminentError,
+        # with which older versions answer a look-up in the middle of another request, is none.
+        except BaseException as error:
             reason = f"{type(error).__name__}: {error}"
             outcome = QueryError(f"The query for video task {video_task_id} could not be made: {reason}.")
         self._learn(outcome, sent_at)

@@ -46,6 +46,10 @@ def completed(video_task_id: str) -> VideoTask:
     return VideoTask(id=video_task_id, status="completed", video_url="https://cdn.example.com/x.mp4")
 
 
+class DeadlockImminentError(BaseException):
+    """As Airflow has one."""
+
+
 class World:
     """A poller, and the vendor that it asks; ``answers`` is what the vendor says, ``key`` what the connection holds."""
 
@@ -53,7 +57,7 @@ class World:
         self.answers = answers
         self.ceiling = ceiling
         self.latency = latency
-        self.key: str | Exception = "key"
+        self.key: str | BaseException = "key"
         self.look_ups = 0
         self.idle = 0
         self.clients: list[World.Client] = []
@@ -101,7 +105,7 @@ class World:
         assert conn_id == "conn"
         self.look_ups += 1
         await asyncio.sleep(0.5)
-        if isinstance(self.key, Exception):
+        if isinstance(self.key, BaseException):
             raise self.key
         return SimpleNamespace(api_key=self.key, max_queries_per_second=self.ceiling)
 
@@ -379,10 +383,11 @@ class TestConnection:
 
         run_virtually(main())
 
-    def test_a_look_up_that_fails_for_a_while_ends_nothing(self) -> None:
+    @pytest.mark.parametrize("kind", [OSError, TimeoutError, DeadlockImminentError])
+    def test_a_look_up_that_fails_for_a_while_ends_nothing(self, kind: type[BaseException]) -> None:
         async def main() -> None:
             world = World(completed)
-            world.key = OSError("the metadata database is away")
+            world.key = kind("the metadata database is away")
             tasks = world.start(3)
             await asyncio.sleep(100)
             assert all(not task.done() for task in tasks)

@@ -7,6 +7,7 @@ import json
 import select
 import socket
 import ssl
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,32 @@ class TestRequest:
         with pytest.raises(QueryError, match=r"brought no answer"):
             query(server.url)
         assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("how", ["no HTTP", "cancelled"])
+    def test_one_on_which_something_went_wrong_is_closed(self, how: str, serve: Serve) -> None:
+        asked, gone = threading.Event(), threading.Event()
+
+        def script(peer: Peer) -> None:
+            peer.read_request()
+            asked.set()
+            if how == "no HTTP":
+                peer.send(NOT_HTTP)
+            with contextlib.suppress(OSError):
+                peer.read_request()
+            gone.set()
+
+        async def main() -> None:
+            client = await QueryClient.open(settings(server.url))
+            query = asyncio.create_task(client.query_video(ID))
+            assert await asyncio.to_thread(asked.wait, 30)
+            if how == "cancelled":
+                query.cancel()
+            with pytest.raises((QueryError, asyncio.CancelledError)):
+                await query
+            assert await asyncio.to_thread(gone.wait, 20)
+
+        server = serve(script)
+        asyncio.run(main())
 
     def test_close_is_obeyed(self, serve: Serve) -> None:
         server = serve(answering(http_answer(200, PROCESSING.split(b"\r\n\r\n")[1], keep_alive=False)))

@@ -232,15 +232,22 @@ class TestSharing:
 
 
 class TestEvents:
-    def test_none_leaves_too_early(
+    def test_none_leaves_too_early_nor_a_query_right_after_the_workers(
         self, connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
     ) -> None:
-        server = serve(answering(COMPLETED))
-        connect(server.url)
+        asked: list[float] = []
+
+        def script(peer: Peer) -> None:
+            while peer.read_request() is not None:
+                asked.append(time.time())
+                peer.send(COMPLETED)
+
+        connect(serve(script).url)
         not_before = time.time() + 1.0
         assert task_of(run(a_trigger(not_before=not_before))).is_completed
         assert time.time() >= not_before
-        assert len(server.requests) == 1  # nor a query, right after that of the worker
+        assert len(asked) == 1
+        assert asked[0] >= not_before - 0.1
 
     def test_none_leaves_too_early_with_bad_news_either(self) -> None:
         not_before = time.time() + 1.0
@@ -349,21 +356,18 @@ class TestSerialization:
 def test_progress_goes_to_the_triggers_own_log_and_holds_no_key(
     connect: Callable[..., DigitalHumanHook],
     serve: Callable[..., RawServer],
-    everything_logged: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
+    everything_logged: Callable[[], str],
 ) -> None:
     connect(serve(answering(PROCESSING, PROCESSING, PROCESSING, BAD_KEY, COMPLETED)).url)
     run(a_trigger())
-    texts = [everything_logged.text, "".join(capsys.readouterr())]  # by Airflow's version it is here, there or in both
-    assert max(text.count("processing, ") for text in texts) == 1
-    assert KEY not in "".join(texts)
+    text = everything_logged()
+    assert text.count("processing, ") in (1, 2)  # Airflow 2 prints each line twice
+    assert KEY not in text
 
 
-def test_being_killed_is_told_honestly(
-    everything_logged: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_being_killed_is_told_honestly(everything_logged: Callable[[], str]) -> None:
     asyncio.run(a_trigger().on_kill())
-    text = everything_logged.text + "".join(capsys.readouterr())
+    text = everything_logged()
     assert ID in text
     assert "no cancel" in text
     assert "is charged" in text
