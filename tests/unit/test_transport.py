@@ -412,7 +412,7 @@ def test_the_same_on_a_query_changes_nothing_and_is_asked_again(
             answering(http_answer(200, '{"id": "abc", "status": "processing"}'))(peer)
 
     server = serve(script)
-    hook = connect(server.url, extra={"query_timeout": 0.6})
+    hook = connect(server.url, extra={"query_timeout": 1})
     if name in ("empty body", "an html page", "broken json", "no id", "empty body, no content") or (
         name.startswith("HTTP")
     ):  # these keep the connection, and go on answering on it
