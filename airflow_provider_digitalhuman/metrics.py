@@ -54,33 +54,6 @@ class VideoMetrics:
         return asdict(self)
 
 
-@dataclass(slots=True)
-class StatusClock:
-    """Notes when a task was first seen in a state; tell it of every answer, in whatever process.
-
-    :param processing_at: Unix seconds of the first answer that said ``processing``.
-    :param completed_at: Unix seconds of the first answer that said ``completed``.
-    """
-
-    processing_at: float | None = None
-    completed_at: float | None = None
-
-    def seen(self, task: "VideoTask", now: float) -> None:
-        """Note the state of ``task`` at ``now`` (Unix seconds)."""
-        if task.status == "processing" and self.processing_at is None:
-            self.processing_at = now
-        if task.is_completed and self.completed_at is None:
-            self.completed_at = now
-
-    def times(self, task: "VideoTask") -> dict[str, float | None]:
-        """Return ``queue_seconds`` and ``processing_seconds``, for :func:`video_metrics`."""
-        created = task.created.timestamp() if task.created else None
-        return {
-            "queue_seconds": _between(created, self.processing_at),
-            "processing_seconds": _between(self.processing_at, self.completed_at),
-        }
-
-
 def cost_fields(task: "VideoTask") -> dict[str, float | str]:
     """Return the cost fields that the vendor sent, if any: ``amount`` and ``actual_duration``, as they came."""
     found = {"amount": _number_or_text(task, _AMOUNT), "actual_duration": _number_or_text(task, _DURATION)}
@@ -139,11 +112,6 @@ def _timers(metrics: VideoMetrics) -> Iterator[tuple[str, float]]:
         seconds = getattr(metrics, f"{name}_seconds")
         if seconds is not None:
             yield name, seconds
-
-
-def _between(start: float | None, end: float | None) -> float | None:
-    # The vendor's clock and this one can differ: no negative times.
-    return None if start is None or end is None else round(max(0.0, end - start), 3)
 
 
 def _number_or_text(task: "VideoTask", names: tuple[str, ...]) -> float | str | None:

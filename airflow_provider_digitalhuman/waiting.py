@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 from airflow_provider_digitalhuman.api.endpoints import MAX_POLL_INTERVAL, MIN_POLL_INTERVAL
-from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.api.response import TaskStatus, VideoTask
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -103,11 +103,13 @@ class VideoWait:
 
     __slots__ = (
         "_chance",
+        "_completed_at",
         "_fixed",
         "_interval_seconds",
         "_last",
         "_no_url",
         "_not_found",
+        "_processing_at",
         "_refused",
         "_said_kinds",
         "_said_status",
@@ -138,6 +140,8 @@ class VideoWait:
         self._submitted = submitted_at
         self._started = started_at
         self._chance = chance
+        self._processing_at: float | None = None
+        self._completed_at: float | None = None
         self._refused = self._not_found = self._no_url = self._troubles = 0
         self._last = "no query has been answered"
         self._said_status: str | None = None
@@ -173,9 +177,23 @@ class VideoWait:
             )
         )
 
+    def times(self) -> dict[str, float | None]:
+        """Return ``queue_seconds`` and ``processing_seconds``, as exact as the queries were; None is not known."""
+        return {
+            "queue_seconds": _between(self._submitted, self._processing_at),
+            "processing_seconds": _between(self._processing_at, self._completed_at),
+        }
+
+    def _note_times(self, task: VideoTask, now: float) -> None:
+        if task.status == TaskStatus.PROCESSING and self._processing_at is None:
+            self._processing_at = now
+        if task.is_completed and self._completed_at is None:
+            self._completed_at = now
+
     def _judge_task(self, task: VideoTask, now: float) -> Decision:
         self._refused = self._not_found = self._troubles = 0
         self._last = f"status {task.status!r}"
+        self._note_times(task, now)
         if task.created is not None and self._submitted is None:
             self._submitted = task.created.timestamp()
         if task.is_failed:
@@ -303,6 +321,11 @@ def wait_blocking(
         if decision.say:
             say(decision.say)
         sleep(decision.seconds)
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    # The vendor's clock and this one can differ: no negative times.
+    return None if start is None or end is None else round(max(0.0, end - start), 3)
 
 
 def _failed(error: DigitalHumanError, cause: DigitalHumanError) -> Failed:

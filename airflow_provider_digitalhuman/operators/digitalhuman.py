@@ -159,14 +159,15 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             self._keep(task, context)
             push_video_link(context["ti"])
             wait = VideoWait(task.id, deadline=time.time() + self.timeout, poll_interval=self.poll_interval)
-            return self._conclude(context, hook, submission, lambda: self._outcome(hook, task, wait))
+            return self._conclude(context, hook, submission, lambda: self._outcome(hook, task, wait), wait.times)
 
     def execute_complete(self, context: "Context", event: Any) -> str:
         """Go on after the wait in the triggerer, and return the vendor's task ID."""
-        from airflow_provider_digitalhuman.triggers.events import task_of
+        from airflow_provider_digitalhuman.triggers.events import task_of, times_of
 
         with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
-            return self._conclude(context, hook, self._submission(context), lambda: task_of(event))
+            submission = self._submission(context)
+            return self._conclude(context, hook, submission, lambda: task_of(event), lambda: times_of(event))
 
     def on_kill(self) -> None:
         """Say what becomes of the video: the vendor has no cancel."""
@@ -277,6 +278,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         hook: DigitalHumanHook,
         submission: "Submission",
         outcome: Callable[[], "VideoTask"],
+        times: Callable[[], dict[str, float | None]],
     ) -> str:
         """End the same way on every path: keep what is known of the video, in XCom and on record."""
         try:
@@ -288,10 +290,10 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
                 submission.failed(error)
             if isinstance(error, VideoFailedError) and error.task:
                 self._keep(error.task, context)
-            self._report(context, "failed")
+            self._report(context, "failed", times())
             raise
         submission.returned()
-        self._report(context, "success")
+        self._report(context, "success", times())
         return task.id
 
     def _keep(self, task: "VideoTask", context: "Context") -> None:
@@ -312,13 +314,15 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             overwrite=self.overwrite,
         )
 
-    def _report(self, context: "Context", outcome: Literal["success", "failed"]) -> None:
+    def _report(
+        self, context: "Context", outcome: Literal["success", "failed"], times: dict[str, float | None]
+    ) -> None:
         if not self.wait_for_completion:
             return
         from airflow_provider_digitalhuman.metrics import report, video_metrics
 
         known = self._delivery.known() if self._delivery else {}
-        report(context, video_metrics(context, outcome, self._task, **known))
+        report(context, video_metrics(context, outcome, self._task, **times, **known))
 
     def _tidy_up_on_success(self) -> None:
         from airflow_provider_digitalhuman.ledger_stores import tidy_up

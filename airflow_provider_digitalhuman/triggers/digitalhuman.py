@@ -73,15 +73,17 @@ class DigitalHumanVideoTrigger(BaseTrigger):
         """Wait through the shared poller, and send the one event that says how it ended."""
         first_in = max(self.not_before - time.time(), RESTART_SPREAD * random.random())  # noqa: S311
         end: Done | Failed
+        times: dict[str, float | None] = {}
         try:
             wait = self._wait()
         except InvalidRequestError as error:
             end = Failed(error)
         else:
             end = await poller_for(self.digitalhuman_conn_id).wait_for(wait, first_in, self.log.info)
+            times = wait.times()
         await sleep(max(0.0, self.not_before - time.time()))
         # Nothing may follow: Airflow 3.3 takes a trigger that is slow to end for one that was killed.
-        yield TriggerEvent(event_of(end, self.video_task_id))  # type: ignore[no-untyped-call]
+        yield TriggerEvent(event_of(end, self.video_task_id, times))  # type: ignore[no-untyped-call]
 
     def _wait(self) -> VideoWait:
         return VideoWait(

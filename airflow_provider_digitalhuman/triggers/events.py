@@ -3,6 +3,7 @@
 The event holds everything that the resumed task needs: ``dag.test()`` drops the arguments of the deferral.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from airflow_provider_digitalhuman import exceptions
@@ -26,17 +27,21 @@ class Event(dict[str, Any]):
     __str__ = __repr__
 
 
-def event_of(end: Done | Failed, video_task_id: str) -> Event:
-    """Return the payload that tells how a wait ended."""
+def event_of(end: Done | Failed, video_task_id: str, times: Mapping[str, float | None] | None = None) -> Event:
+    """Return the payload that tells how a wait ended.
+
+    :param times: what :meth:`VideoWait.times` says.
+    """
+    told = {"video_task_id": video_task_id, "times": dict(times or {})}
     if isinstance(end, Done):
-        return Event(status="completed", video_task_id=video_task_id, video_task=end.task.to_dict())
+        return Event(status="completed", video_task=end.task.to_dict(), **told)
     task = end.error.task if isinstance(end.error, VideoFailedError) else None
     return Event(
         status="failed",
-        video_task_id=video_task_id,
         error=type(end.error).__name__,
         message=str(end.error),
         video_task=task.to_dict() if task else None,
+        **told,
     )
 
 
@@ -57,6 +62,12 @@ def task_of(event: Any) -> VideoTask:
     except (KeyError, TypeError, ValueError, AttributeError):
         error = _not_understood(event)
     raise error
+
+
+def times_of(event: Any) -> dict[str, float | None]:
+    """Return the times that ``event`` brings; none, where it comes from an older triggerer."""
+    times = event.get("times") if isinstance(event, dict) else None
+    return times if isinstance(times, dict) else {}
 
 
 def _error_of(event: dict[str, Any]) -> DigitalHumanError:

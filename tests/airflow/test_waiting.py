@@ -59,6 +59,8 @@ def test_both_waits_return_the_same(probe: Probe) -> None:
         assert video["status"] == "completed"
         assert video["video_url"]
         assert len(video["md5"]) == 32
+        assert probe.xcom(task, "metrics")["outcome"] == "success"
+        assert probe.xcom(task, "metrics").keys() == probe.xcom("blocking", "metrics").keys()
     assert "in the triggerer" in probe.log("deferred")
 
 

@@ -306,20 +306,3 @@ def test_trouble_with_metrics_does_not_fail_the_task(context, monkeypatch):
 
 def test_the_real_metrics_take_it(context):
     metrics._send(metrics.video_metrics(context, "success", size=3, transfer_seconds=1.5), context["ti"], "videos")
-
-
-def test_the_clock_of_the_states(context):
-    import pendulum
-
-    from airflow_provider_digitalhuman.api.response import VideoTask
-
-    def task(status):
-        return VideoTask("v", status, created=pendulum.from_timestamp(1000))
-
-    clock = metrics.StatusClock()
-    for status, now in (("queued", 1001), ("processing", 1010), ("processing", 1020), ("completed", 1030)):
-        clock.seen(task(status), now)
-    clock.seen(task("completed"), 1040)
-    assert clock.times(task("completed")) == {"queue_seconds": 10, "processing_seconds": 20}
-    assert metrics.StatusClock(processing_at=990).times(task("processing"))["queue_seconds"] == 0
-    assert metrics.StatusClock().times(task("queued")) == {"queue_seconds": None, "processing_seconds": None}

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+import pendulum
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -317,3 +318,21 @@ class TestBlocking:
 def test_what_cannot_be_a_task_id_is_refused(value: object) -> None:
     with pytest.raises(InvalidRequestError, match="no task ID"):
         checked_video_task_id(value)
+
+
+class TestTimes:
+    def task(self, status: str) -> VideoTask:
+        return VideoTask("v", status, created=pendulum.from_timestamp(1000))
+
+    def test_are_those_of_the_first_answers_that_showed_a_state(self) -> None:
+        wait = a_wait()
+        for status, now in (("queued", 1001), ("processing", 1010), ("processing", 1020), ("completed", 1030)):
+            wait.judge(self.task(status), now)
+        wait.judge(self.task("completed"), 1040)
+        assert wait.times() == {"queue_seconds": 10, "processing_seconds": 20}
+
+    def test_are_never_negative_and_never_invented(self) -> None:
+        early = a_wait()
+        early.judge(self.task("processing"), 990)
+        assert early.times() == {"queue_seconds": 0, "processing_seconds": None}
+        assert a_wait().times() == {"queue_seconds": None, "processing_seconds": None}
