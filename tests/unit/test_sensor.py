@@ -22,7 +22,7 @@ from airflow_provider_digitalhuman.exceptions import DigitalHumanError, VideoUrl
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.links import LINK_XCOM_KEY
 from airflow_provider_digitalhuman.sensors import digitalhuman as sensor_module
-from airflow_provider_digitalhuman.sensors.digitalhuman import DigitalHumanVideoSensor
+from airflow_provider_digitalhuman.sensors.digitalhuman import SHORTEST_RESCHEDULE, DigitalHumanVideoSensor
 from airflow_provider_digitalhuman.triggers import digitalhuman as trigger_module
 from tests.unit.conftest import FakeTaskInstance
 from tests.unit.raw_server import RawServer, answering, http_answer
@@ -225,7 +225,7 @@ class TestReschedule:
     def test_a_task_does_not_come_back_so_soon_that_airflow_would_fail_it(
         self, connect: Connect, serve: Serve, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.undo()  # the real minimum
+        monkeypatch.setattr(sensor_module, "SHORTEST_RESCHEDULE", SHORTEST_RESCHEDULE)
         connect(serve(answering(QUEUED)).url)
         with pytest.raises(AirflowRescheduleException) as caught:
             a_sensor(mode="reschedule", poke_interval=1).execute(context)
