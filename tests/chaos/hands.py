@@ -27,7 +27,7 @@ REFUSED_SECONDS: Final = 6.0
 PAUSED_SECONDS: Final = 8.0
 GATHERING_SECONDS: Final = 3.0
 """What several tries ask for within so many seconds is done to them all at once."""
-REAPING_SECONDS: Final = 2.0
+MANAGING_SECONDS: Final = 3.0
 HEAD_START_SECONDS: Final = 3.0
 PATIENCE: Final = 240.0
 
@@ -65,7 +65,7 @@ class Hands:
         self._done = {file.name for file in world.signals.glob("*.asked")}  # what earlier phases were asked for
         self._awaiting_acceptance: list[Asked] = []
         self._gathered: dict[str, tuple[float, list[Asked]]] = {}
-        self._reaped = 0.0
+        self._managed = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="hands", daemon=True)
         self._pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="hand")
@@ -103,14 +103,14 @@ class Hands:
                         self._take(Asked(**json.loads(file.read_text())))
                 self._strike_gathered()
                 self._strike_accepted()
-                self._reap_orphaned_workers()
+                self._manage_services()
             except Exception:
                 self.errors.append(traceback.format_exc())
 
-    def _reap_orphaned_workers(self) -> None:
-        if time.monotonic() - self._reaped > REAPING_SECONDS:
-            self._reaped = time.monotonic()
-            self._world.reap_orphaned_workers()
+    def _manage_services(self) -> None:
+        if time.monotonic() - self._managed > MANAGING_SECONDS:
+            self._managed = time.monotonic()
+            self._world.manage_services()
 
     def _take(self, asked: Asked) -> None:
         if asked.deed in (plan.FREEZE, plan.KILL_SUPERVISOR, plan.KILL_SUPERVISOR_ONCE_ACCEPTED):

@@ -116,15 +116,19 @@ class World:
                 in_between()
             self.airflow.start_component(component)
 
-    def reap_orphaned_workers(self) -> None:
-        """End idle workers whose scheduler was killed, as the service manager of a scheduler does.
+    def manage_services(self) -> None:
+        """What a service manager does: start again what has ended, and end what a killed scheduler has left behind.
 
-        They would live on for ever, and hold its connections to the database open, with whatever these have locked.
+        Its idle workers would live on for ever, and hold its connections to the database open, with all their locks.
         """
-        for process in self.airflow.processes("scheduler", "<idle>"):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if process.ppid() == 1:
-                    process.kill()
+        with self.lock:
+            for process in self.airflow.processes("scheduler", "<idle>"):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if process.ppid() == 1:
+                        process.kill()
+            for component in self.airflow.components:
+                if not self.airflow.pids(component):
+                    self.airflow.start_component(component)
 
     def clear(self, dag_id: str, run_id: str) -> None:
         """Clear all videos of a run, as a person does; returns when they are queued again."""
@@ -150,7 +154,7 @@ def running_world(
         airflow = AirflowCluster(
             folder / "airflow",
             DAGS,
-            _settings(signals) | _connections(sandbox),
+            _settings(signals) | _connections(sandbox) | ({} if database else _patient_sqlite(folder / "airflow")),
             python=python,
             database=database.url if database else "sqlite",
             parallelism=parallelism,
@@ -178,6 +182,11 @@ def _settings(signals: Path) -> dict[str, str]:
     }
     named = {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
     return {**named, "CHAOS_SIGNALS": str(signals)}
+
+
+def _patient_sqlite(home: Path) -> dict[str, str]:
+    """Many processes write at once: let them wait for each other."""
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.resolve() / 'airflow.db'}?timeout=60"}
 
 
 def _connections(sandbox: SandboxClient) -> dict[str, str]:
