@@ -44,7 +44,7 @@ down: $(READY) ## End what `make up` started
 	@$(PY) -m tools.demo down
 
 test: lint ## Run all checks and tests
-	$(PY) -m pytest tests/unit tests/sandbox tests/airflow tests/chaos $(PYTEST_ARGS)
+	$(PY) -m pytest tests/unit tests/sandbox tests/integrations tests/airflow tests/chaos $(PYTEST_ARGS)
 
 lint: $(READY) ## Check style and types
 	$(PY) -m ruff check .
