@@ -128,7 +128,7 @@ def check_model(field: str, value: Any) -> str:
 
     :raises InvalidRequestError: else.
     """
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or value.strip() in ("", "None"):  # "None": what a template renders None to
         raise _invalid(field, value, f"give a model name such as {DEFAULT_MODEL!r}, or leave it out")
     return value.strip()
 

@@ -108,7 +108,7 @@ def test_any_other_switch_is_refused(field: str, value: Any) -> None:
     assert "True or False" in message
 
 
-@pytest.mark.parametrize("value", ["", " ", "\n\t", None, 1, True, ["kyy_digitalHuman"]])
+@pytest.mark.parametrize("value", ["", " ", "\n\t", None, "None", 1, True, ["kyy_digitalHuman"]])
 def test_the_model_must_be_a_name(value: Any) -> None:
     assert DEFAULT_MODEL in refusal(model=value)
 
