@@ -163,8 +163,10 @@ class TestSharing:
         assert len(server.requests) == 3000
         assert 1 <= server.connections <= 50
 
+    @pytest.mark.parametrize("way", ["blocking", "trigger"])
     def test_a_rotated_key_is_picked_up(
         self,
+        way: str,
         connect: Callable[..., DigitalHumanHook],
         serve: Callable[..., RawServer],
         monkeypatch: pytest.MonkeyPatch,
@@ -181,8 +183,12 @@ class TestSharing:
                     peer.send(BAD_KEY)
 
         server = serve(script)
-        connect(server.url, password="old-key")
-        assert task_of(run(a_trigger())).is_completed
+        hook = connect(server.url, password="old-key")
+        usual = SCENARIOS["the usual way"]
+        result, error, _ = ends_by_blocking(hook, usual) if way == "blocking" else ends_by_trigger(usual)
+        assert error is None
+        assert result is not None
+        assert result["status"] == "completed"
 
     def test_a_cancelled_trigger_leaves_nothing_open(
         self, connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
