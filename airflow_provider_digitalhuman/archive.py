@@ -19,8 +19,7 @@ from airflow_provider_digitalhuman.exceptions import (
 from airflow_provider_digitalhuman.logs import Log
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
+    from airflow_provider_digitalhuman.archive_stores import Place
     from airflow_provider_digitalhuman.fetching import FetchError
     from airflow_provider_digitalhuman.transfer import Transfer
 
@@ -112,12 +111,12 @@ def archive_video(
     from airflow_provider_digitalhuman.transfer import Transfer
 
     source = _Source(fetch_task, log)
-    path = open_store(fill_in(destination, source.task), storage_conn_id)
-    found = size_and_md5(path, overwrite=overwrite)
+    place = open_store(fill_in(destination, source.task), storage_conn_id)
+    found = size_and_md5(place, overwrite=overwrite)
     if found and source.md5:
         if found[1] == source.md5:
-            return _already_there(path, found, source.task, log)
-        _refuse_other_file(path, found, source.md5, overwrite)
+            return _already_there(place, found, source.task, log)
+        _refuse_other_file(place, found, source.md5, overwrite)
     started = time.monotonic()
     session = FileSession(
         allow_private_hosts=allow_private_hosts,
@@ -126,21 +125,21 @@ def archive_video(
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
     )
-    with session, open_sink(path, max_bytes, log) as sink, Transfer(session, sink, max_bytes, log) as transfer:
+    with session, open_sink(place, max_bytes, log) as sink, Transfer(session, sink, max_bytes, log) as transfer:
         md5 = _fetch(source, transfer, log)
         if found == (transfer.size, md5):
-            return _already_there(path, found, source.task, log)
+            return _already_there(place, found, source.task, log)
         if found:
-            _refuse_other_file(path, found, md5, overwrite)
+            _refuse_other_file(place, found, md5, overwrite)
         try:
             sink.publish(overwrite=overwrite)
         except TakenError:  # another worker with the same task (F23) does no harm
-            if (found := size_and_md5(path, overwrite=False)) == (transfer.size, md5):
-                return _already_there(path, found, source.task, log)
+            if (found := size_and_md5(place, overwrite=False)) == (transfer.size, md5):
+                return _already_there(place, found, source.task, log)
             raise
         seconds = round(time.monotonic() - started, 3)
-        log.info("Stored video task %s: %s, %d bytes in %.1f s.", source.task.id, path, transfer.size, seconds)
-        return ArchivedVideo(str(path), transfer.size, md5, seconds, source.task.id)
+        log.info("Stored video task %s: %s, %d bytes in %.1f s.", source.task.id, place, transfer.size, seconds)
+        return ArchivedVideo(place.uri, transfer.size, md5, seconds, source.task.id)
 
 
 class _Source:
@@ -249,14 +248,14 @@ def _finished(task: VideoTask) -> VideoTask:
     return task
 
 
-def _already_there(path: "ObjectStoragePath", found: tuple[int, str], task: VideoTask, log: Log) -> ArchivedVideo:
-    log.info("The video of task %s is at %s already, with the same MD5.", task.id, path)
-    return ArchivedVideo(str(path), *found, seconds=0.0, video_task_id=task.id, already_there=True)
+def _already_there(place: "Place", found: tuple[int, str], task: VideoTask, log: Log) -> ArchivedVideo:
+    log.info("The video of task %s is at %s already, with the same MD5.", task.id, place)
+    return ArchivedVideo(place.uri, *found, seconds=0.0, video_task_id=task.id, already_there=True)
 
 
-def _refuse_other_file(path: "ObjectStoragePath", found: tuple[int, str], md5: str, overwrite: bool) -> None:
+def _refuse_other_file(place: "Place", found: tuple[int, str], md5: str, overwrite: bool) -> None:
     if not overwrite:
         raise DownloadRefusedError(
-            f"There is another file at {path} ({found[0]} bytes, MD5 {found[1]}; the video has {md5})."
+            f"There is another file at {place} ({found[0]} bytes, MD5 {found[1]}; the video has {md5})."
             " It is left as it is: choose another destination, or set overwrite=True."
         )

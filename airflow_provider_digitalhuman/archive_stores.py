@@ -12,14 +12,12 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError, InvalidRequestError
 from airflow_provider_digitalhuman.logs import Log
-
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 PART_SIZE: Final = 5 * 1024 * 1024
 """Bytes of one part of a multipart upload, the least that S3 takes: an upload holds it in memory several times over."""
@@ -28,8 +26,28 @@ MAX_PARTS: Final = 9_000
 _READ_SIZE: Final = 1024 * 1024
 _LONGEST_NAME: Final = 200
 _SUFFIX: Final = ".part"
+_LOCAL: Final = "file://"
 _OBJECT_STORES: Final = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 """Stores where nothing is visible before an upload is completed, which fsspec's file does when it is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file's name in a store.
+
+    :param uri: what ``ObjectStoragePath`` takes, with the storage connection's ID if there is one.
+    :param fs: the fsspec file system.
+    :param path: the name within it.
+    :param protocol: the URI's scheme.
+    """
+
+    uri: str
+    fs: Any
+    path: str
+    protocol: str
+
+    def __str__(self) -> str:
+        return self.uri
 
 
 class TakenError(DownloadRefusedError):
@@ -42,9 +60,9 @@ class Sink(ABC):
     Every failure of the store comes out as :class:`DownloadError`, and nothing of the file stays behind.
     """
 
-    def __init__(self, path: "ObjectStoragePath", log: Log) -> None:
-        self._path = path
-        self._uri = str(path)
+    def __init__(self, place: Place, log: Log) -> None:
+        self._place = place
+        self._uri = place.uri
         self._log = log
         self._published = False
 
@@ -90,50 +108,54 @@ class Sink(ABC):
     def _discard(self) -> None: ...
 
 
-def open_store(uri: str, conn_id: str | None) -> "ObjectStoragePath":
-    """Return the path, with the file system behind it made ready.
+def open_store(uri: str, conn_id: str | None = None) -> Place:
+    """Return the place that ``uri`` names, with the file system behind it made ready.
 
     :param conn_id: the Airflow connection of the store; None for the store's own default.
     :raises InvalidRequestError: if there is no file system for it, with the cure.
     """
+    if uri.startswith(_LOCAL + "/") and not conn_id:
+        # ObjectStoragePath would first import the file systems of all installed providers: seconds, in each task.
+        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+
+        return Place(uri, LocalFileSystem(), uri.removeprefix(_LOCAL), "file")
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     try:
         path = ObjectStoragePath(uri, conn_id=conn_id)
-        path.fs  # noqa: B018 - made on first use
+        return Place(str(path), path.fs, path.path, path.protocol)
     except (ValueError, ImportError) as error:
         raise InvalidRequestError(
             f"destination={uri!r} cannot be used: {error}. Install the provider of this store"
             " (for s3://: apache-airflow-providers-amazon[s3fs])."
         ) from error
-    return path
 
 
-def open_sink(path: "ObjectStoragePath", max_bytes: int, log: Log) -> Sink:
+def open_sink(place: Place, max_bytes: int, log: Log) -> Sink:
     """Return the right way of writing to this store.
 
     :param max_bytes: the largest file to expect, which the size of a part depends on.
     """
-    from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+    from fsspec.implementations.local import LocalFileSystem
 
-    if isinstance(path.fs, LocalFileSystem):
-        return LocalSink(path, log)
-    if path.protocol in _OBJECT_STORES:
-        return ObjectSink(path, max_bytes, log)
-    return MovedSink(path, log)
+    if isinstance(place.fs, LocalFileSystem):
+        return LocalSink(place, log)
+    if place.protocol in _OBJECT_STORES:
+        return ObjectSink(place, max_bytes, log)
+    return MovedSink(place, log)
 
 
-def size_and_md5(path: "ObjectStoragePath", *, overwrite: bool) -> tuple[int, str] | None:
-    """Read the file at ``path`` in constant memory; None if there is none.
+def size_and_md5(place: Place, *, overwrite: bool) -> tuple[int, str] | None:
+    """Read the file at ``place`` in constant memory; None if there is none.
 
     :param overwrite: whether the file may be replaced, so that it does no harm if the store forbids to look.
     """
-    fs, size, digest = path.fs, 0, hashlib.md5(usedforsecurity=False)
-    with told(str(path)):
+    size, digest = 0, hashlib.md5(usedforsecurity=False)
+    with told(place.uri):
         try:
-            if not _exists(path):
+            if not _exists(place):
                 return None
-            with fs.open(path.path, "rb", block_size=PART_SIZE) as file:
+            with place.fs.open(place.path, "rb", block_size=PART_SIZE) as file:
                 while chunk := file.read(_READ_SIZE):
                     size += len(chunk)
                     digest.update(chunk)
@@ -161,9 +183,9 @@ class LocalSink(Sink):
     A process that is killed leaves its temporary file behind; the next one for the same destination removes it.
     """
 
-    def __init__(self, path: "ObjectStoragePath", log: Log) -> None:
-        super().__init__(path, log)
-        self._target = Path(path.path)
+    def __init__(self, place: Place, log: Log) -> None:
+        super().__init__(place, log)
+        self._target = Path(place.path)
         self._temporary: Path | None = None
         self._descriptor = -1
 
@@ -223,19 +245,19 @@ class ObjectSink(Sink):
     S3 and Google can take an upload back; Azure's blocks stay invisible and go away by themselves after a week.
     """
 
-    def __init__(self, path: "ObjectStoragePath", max_bytes: int, log: Log) -> None:
-        super().__init__(path, log)
+    def __init__(self, place: Place, max_bytes: int, log: Log) -> None:
+        super().__init__(place, log)
         mebibyte = 1024 * 1024
         self._part_size = max(PART_SIZE, -(-max_bytes // MAX_PARTS // mebibyte) * mebibyte)
         self._file: Any = None
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
-            self._file = self._path.fs.open(self._path.path, "wb", block_size=self._part_size)
+            self._file = self._place.fs.open(self._place.path, "wb", block_size=self._part_size)
         self._file.write(data)
 
     def _publish(self, overwrite: bool) -> None:
-        if not overwrite and _exists(self._path):
+        if not overwrite and _exists(self._place):
             raise _taken(self._uri)
         self._file.close()
         self._file = None
@@ -252,28 +274,28 @@ class ObjectSink(Sink):
 class MovedSink(Sink):
     """Any other store (SFTP, WebDAV, ...): a temporary name beside the destination, then the store's own move."""
 
-    def __init__(self, path: "ObjectStoragePath", log: Log) -> None:
-        super().__init__(path, log)
-        folder, _, name = path.path.rpartition("/")
+    def __init__(self, place: Place, log: Log) -> None:
+        super().__init__(place, log)
+        folder, _, name = place.path.rpartition("/")
         self._folder = folder
         self._temporary = f"{folder}/.{name[:_LONGEST_NAME]}.{secrets.token_hex(4)}{_SUFFIX}"
         self._file: Any = None
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
-            fs = self._path.fs
+            fs = self._place.fs
             fs.makedirs(self._folder, exist_ok=True)
             self._file = fs.open(self._temporary, "wb")
         self._file.write(data)
 
     def _publish(self, overwrite: bool) -> None:
-        fs = self._path.fs
+        fs = self._place.fs
         self._file.close()
-        if _exists(self._path):
+        if _exists(self._place):
             if not overwrite:
                 raise _taken(self._uri)
-            fs.rm(self._path.path)  # not every store can move onto a file
-        fs.mv(self._temporary, self._path.path)
+            fs.rm(self._place.path)  # not every store can move onto a file
+        fs.mv(self._temporary, self._place.path)
         self._file = None
 
     def _discard(self) -> None:
@@ -281,18 +303,17 @@ class MovedSink(Sink):
         if file is not None:
             with suppress(Exception):
                 file.close()
-            self._path.fs.rm(self._temporary)
+            self._place.fs.rm(self._temporary)
 
 
-def _exists(path: "ObjectStoragePath") -> bool:
-    fs = path.fs
-    fs.invalidate_cache()
+def _exists(place: Place) -> bool:
+    place.fs.invalidate_cache()
     try:
-        kind = fs.info(path.path)["type"]
+        kind = place.fs.info(place.path)["type"]
     except FileNotFoundError:
         return False
     if kind == "directory":
-        raise DownloadRefusedError(f"{path} is a folder; end the destination with / to store the video in it.")
+        raise DownloadRefusedError(f"{place} is a folder; end the destination with / to store the video in it.")
     return True
 
 

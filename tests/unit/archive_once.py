@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 from airflow_provider_digitalhuman.api.response import VideoTask
@@ -27,6 +28,7 @@ def main(url: str, md5: str, destination: str, storage_conn_id: str | None = Non
     assert download
     task = VideoTask(id="v-1", status="completed", md5=md5 or None, video_url=url)
     idle = memory("VmRSS")
+    import_module("airflow_provider_digitalhuman.hooks.transport")  # the hook has asked for the URL by now
     started = time.monotonic()
     archived = archive_video(
         lambda: task, destination, storage_conn_id=storage_conn_id, allow_private_hosts=True, log=logging.getLogger()

@@ -7,11 +7,18 @@ import os
 from contextlib import suppress
 
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from airflow_provider_digitalhuman.archive_stores import MovedSink, ObjectSink, TakenError, open_sink, size_and_md5
+from airflow_provider_digitalhuman.archive_stores import (
+    MovedSink,
+    ObjectSink,
+    Place,
+    TakenError,
+    open_sink,
+    open_store,
+    size_and_md5,
+)
 from airflow_provider_digitalhuman.compat import AIRFLOW
 from airflow_provider_digitalhuman.exceptions import DownloadError
 
@@ -58,38 +65,38 @@ class BlockFileSystem(AbstractFileSystem):
 
 
 @pytest.fixture
-def block_path(monkeypatch) -> ObjectStoragePath:
+def block_path(monkeypatch) -> Place:
     monkeypatch.setattr(stores, "_STORE_CACHE", {})
     stores.attach("abfs", fs=BlockFileSystem())
-    return ObjectStoragePath("abfs://container/a/v.mp4")
+    return open_store("abfs://container/a/v.mp4")
 
 
 @pytest.fixture
-def memory_path(monkeypatch) -> ObjectStoragePath:
+def memory_path(monkeypatch) -> Place:
     monkeypatch.setattr(stores, "_STORE_CACHE", {})
     monkeypatch.setattr(MemoryFileSystem, "store", {})
     monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
     stores.attach("memory", fs=MemoryFileSystem())
-    return ObjectStoragePath("memory://folder/a/v.mp4")
+    return open_store("memory://folder/a/v.mp4")
 
 
-def written(path: ObjectStoragePath, sink) -> None:
+def written(path: Place, sink) -> None:
     for start in range(0, len(CONTENT), 1_000_000):
         sink.write(CONTENT[start : start + 1_000_000])
 
 
-def names(path: ObjectStoragePath) -> list[str]:
+def names(path: Place) -> list[str]:
     fs = path.fs
     return sorted(fs.blobs) if isinstance(fs, BlockFileSystem) else sorted(fs.find("/"))
 
 
 @pytest.fixture(params=["block_path", "memory_path"])
-def path(request) -> ObjectStoragePath:
+def path(request) -> Place:
     return request.getfixturevalue(request.param)
 
 
 def test_each_store_has_its_way(block_path, memory_path):
-    assert isinstance(open_sink(ObjectStoragePath("memory://folder/a/v.mp4"), 10, LOG), MovedSink)
+    assert isinstance(open_sink(open_store("memory://folder/a/v.mp4"), 10, LOG), MovedSink)
 
 
 def test_an_object_store_has_parts_enough_for_the_largest_file(block_path):
@@ -173,7 +180,7 @@ def test_a_local_file_keeps_its_name_where_there_are_no_hard_links(tmp_path, mon
     from airflow_provider_digitalhuman import archive_stores
 
     monkeypatch.setattr(archive_stores.Path, "hardlink_to", unsupported)
-    path = ObjectStoragePath(f"file://{tmp_path}/v.mp4")
+    path = open_store(f"file://{tmp_path}/v.mp4")
     for content in (b"first", b"second"):
         with open_sink(path, 10**9, LOG) as sink:
             sink.write(content)
@@ -186,7 +193,7 @@ def test_a_local_file_keeps_its_name_where_there_are_no_hard_links(tmp_path, mon
 
 
 def test_a_very_long_name_has_room_for_the_temporary_one(tmp_path):
-    path = ObjectStoragePath(f"file://{tmp_path}/{'x' * 250}.mp4")
+    path = open_store(f"file://{tmp_path}/{'x' * 250}.mp4")
     with open_sink(path, 10**9, LOG) as sink:
         sink.write(b"some")
         sink.publish(overwrite=False)
