@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 class RecordStore(Protocol):
     """Holds one JSON object for one task instance (DAG, run, task, map index)."""
 
+    outlasts_try: bool
+    """Whether the next try finds it."""
+
     def read(self) -> Any:
         """Return the object, or None if there is none. Raises if that cannot be told."""
 
@@ -29,6 +32,8 @@ class RecordStore(Protocol):
 
 class TaskStateRecordStore:
     """The task state store of Airflow 3.3 and later."""
+
+    outlasts_try = True
 
     def __init__(self, accessor: Any) -> None:
         self._accessor = accessor
@@ -50,6 +55,8 @@ class VariableRecordStore:
 
     :param is_current_try: tells whether Airflow still takes this try for the running one.
     """
+
+    outlasts_try = True
 
     def __init__(self, key: str, description: str, is_current_try: Callable[[], bool]) -> None:
         self._key = key
@@ -81,6 +88,8 @@ class VariableRecordStore:
 
 class MemoryRecordStore:
     """Keeps the record for this try only: where there is nothing better, or the author asked for no more."""
+
+    outlasts_try = False
 
     def __init__(self) -> None:
         self._value: Any = None

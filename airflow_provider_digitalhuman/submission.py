@@ -51,6 +51,11 @@ class Submission:
         self._fingerprint = ""
         self.record = self._read()
 
+    @property
+    def outlasts_try(self) -> bool:
+        """Whether the next try finds the record."""
+        return self._store.outlasts_try
+
     def may_send(
         self,
         request: "VideoRequest",

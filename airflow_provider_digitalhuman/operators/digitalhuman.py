@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
 from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSION
 from airflow_provider_digitalhuman.api.redact import redact_url
@@ -79,7 +79,8 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     :param storage_conn_id: the Airflow connection of the destination's store. (templated)
     :param overwrite: replace a different file at the destination; else that is an error.
     :param durable: keep a record of the submission that outlasts the try, so that whatever dies, no second video is
-        paid for. Turn it off only where nothing may be stored.
+        paid for. Turn it off only where nothing may be stored: then no try is retried once a video was accepted, and a
+        try that dies is not noticed by the next one.
     :param on_unknown_submission: what a try does when it is not known whether the last POST was accepted:
         ``"fail"`` for a person to look, or ``"resubmit"`` at the risk of paying twice.
     :param on_video_failed: what happens when the vendor fails the video: ``"fail"`` for good, or ``"retry"``, which
@@ -291,10 +292,18 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             if isinstance(error, VideoFailedError) and error.task:
                 self._keep(error.task, context)
             self._report(context, "failed", times())
+            if not submission.outlasts_try:
+                self._end_retries(error)
             raise
         submission.returned()
         self._report(context, "success", times())
         return task.id
+
+    def _end_retries(self, error: Exception) -> None:
+        """Keep a retry from paying again where no record would hold it back, unless the author wants it to."""
+        if isinstance(error, VideoFailedError) and self.on_video_failed == "retry":
+            return
+        raise AirflowFailException(f"{error} Not retried: without a record it would submit and pay again.") from error
 
     def _keep(self, task: "VideoTask", context: "Context") -> None:
         self._task = task
