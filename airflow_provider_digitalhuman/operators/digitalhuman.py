@@ -157,10 +157,10 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             submission = self._submission(context)
             task = self._submit_or_go_on(hook, submission)
-            self._keep(task, context)
-            push_video_link(context["ti"])
             wait = VideoWait(task.id, deadline=time.time() + self.timeout, poll_interval=self.poll_interval)
-            return self._conclude(context, hook, submission, lambda: self._outcome(hook, task, wait), wait.times)
+            return self._conclude(
+                context, hook, submission, lambda: self._outcome(context, hook, task, wait), wait.times
+            )
 
     def execute_complete(self, context: "Context", event: Any) -> str:
         """Go on after the wait in the triggerer, and return the vendor's task ID."""
@@ -239,13 +239,15 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             self.log.warning("The state of video task %s could not be asked for: %s", recorded.id, error)
             return recorded
 
-    def _outcome(self, hook: DigitalHumanHook, task: "VideoTask", wait: "VideoWait") -> "VideoTask":
+    def _outcome(self, context: "Context", hook: DigitalHumanHook, task: "VideoTask", wait: "VideoWait") -> "VideoTask":
         """Return the task as this operator ends with it; raises what ends it otherwise, or defers."""
         from airflow_provider_digitalhuman.waiting import Wait, query_outcome, wait_blocking
 
         def query() -> "VideoTask":
             return hook.query_video(task.id)
 
+        self._keep(task, context)
+        push_video_link(context["ti"])
         known = wait.judge(task, time.time())
         if not isinstance(known, Wait):
             return known.result()
