@@ -39,7 +39,8 @@ FAST: Final = (
 def all_cases(series: str, seeds: Sequence[int] = (1, 2, 3)) -> list[Case]:
     """The long suite for this Airflow; below 3.3 only what is done to processes, fewer of each."""
     if series != "3.3":
-        older = [*kills_of_the_task(), *kills_of_the_supervisor(), *zombies(), *other_requests(), *clears(), *waiting()]
+        supervisor = [_ends_either_way(case) if series == "2.11" else case for case in kills_of_the_supervisor()]
+        older = [*kills_of_the_task(), *supervisor, *zombies(), *other_requests(), *clears(), *waiting()]
         return [replace(case, count=1) for case in (*older, next(deferred_waits()))]
     return [
         *kills_of_the_task(),
@@ -55,3 +56,8 @@ def all_cases(series: str, seeds: Sequence[int] = (1, 2, 3)) -> list[Case]:
         *components(),
         *deferred_waits(),
     ]
+
+
+def _ends_either_way(case: Case) -> Case:
+    """On 2.11 a task whose supervisor is dead writes to the database by itself, and may well succeed."""
+    return replace(case, expected=replace(case.expected, state=None, says=""))

@@ -87,7 +87,7 @@ def kills_of_the_supervisor() -> Iterator[Case]:
     yield _kill("supervisor killed before the intent is written", ONE_VIDEO, BEFORE_INTENT, KILL_SUPERVISOR)
     # The orphan may still send its POST, but has nobody to tell the ID to.
     perhaps = Expected("failed", Range(0, 1), Range(0, 1), known=False, says=UNKNOWN_SAID)
-    yield _kill("supervisor killed after the intent, before the POST", perhaps, AFTER_INTENT, KILL_SUPERVISOR)
+    yield _kill("supervisor killed just before the POST", perhaps, POST, KILL_SUPERVISOR)
     yield _kill(
         "supervisor killed after the POST left, before the answer",
         PAID_AND_SAID_UNKNOWN,

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from tests.chaos.cases.expected import ID_IN_THE_LOG, ONE_VIDEO
 from tests.chaos.plan import (
-    AFTER_INTENT,
     AFTER_RECORD,
     BEFORE_INTENT,
     BEFORE_RECORD,
     FREEZE,
+    POST,
     Case,
     Expected,
     Range,
@@ -24,7 +24,7 @@ def zombies() -> Iterator[Case]:
     """Two tries at once: task and supervisor stand still until Airflow has retried, and then wake up."""
     yield _zombie("before the intent is written", ONE_VIDEO, BEFORE_INTENT)
     # It may send its POST in the moment before its supervisor ends it; 2.11 then even takes its word for the end.
-    yield _zombie("after the intent, before the POST", Expected(None, Range(0, 1), Range(0, 1)), AFTER_INTENT)
+    yield _zombie("just before the POST", Expected(None, Range(0, 1), Range(0, 1)), POST)
     yield _zombie("after the answer, before the record", ID_IN_THE_LOG, BEFORE_RECORD)
     yield _zombie("after the record", ONE_VIDEO, AFTER_RECORD)
 
