@@ -17,8 +17,9 @@ for series in "$@"; do
     limit="celery<5.7"
     case $series in
         2.11) airflow=2.11.2 ;;
-        # Later PyJWT refuses the empty issuer of its tokens, with later FastAPI tasks cannot report to its API.
-        3.0) airflow=3.0.6 limit="pyjwt<2.11 fastapi<0.118" ;;
+        # Later PyJWT refuses the empty issuer of its tokens, with later FastAPI tasks cannot report to its API, and with
+        # later universal-pathlib its ObjectStoragePath refuses every scheme.
+        3.0) airflow=3.0.6 limit="pyjwt<2.11 fastapi<0.118 universal-pathlib<0.3" ;;
         3.1) airflow=3.1.8 ;;
         # The bound that 3.3 has itself: the API does not start with later FastAPI.
         3.2) airflow=3.2.2 limit="fastapi<0.137" ;;

@@ -206,7 +206,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         request, base_url = self._request(hook), hook.settings.base_url
         request.check_reachable_from(base_url)
         if submission.may_send(request, base_url, self.on_unknown_submission, self.on_video_failed):
-            self._look_at_media(request, hook)
+            self._look_before_paying(request, hook)
             self.log.info(
                 "Submitting a video of %s with %s.", redact_url(request.video_url), redact_url(request.audio_url)
             )
@@ -224,12 +224,23 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             tilted_face=self.tilted_face,
         )
 
-    def _look_at_media(self, request: VideoRequest, hook: DigitalHumanHook) -> None:
+    def _look_before_paying(self, request: VideoRequest, hook: DigitalHumanHook) -> None:
+        """Refuse what would be paid for in vain: a destination that is no path, media that are not there."""
+        if self.destination is not None:
+            from airflow_provider_digitalhuman.archive_paths import check_destination
+
+            check_destination(self.destination)
         if self.check_media:
             from airflow_provider_digitalhuman.media_check import check_media
 
             settings = hook.settings
-            check_media(request, log=self.log, verify=settings.verify, proxies=settings.proxies)
+            check_media(
+                request,
+                log=self.log,
+                verify=settings.verify,
+                proxies=settings.proxies,
+                connect_timeout=settings.connect_timeout,
+            )
 
     def _look_up(self, hook: DigitalHumanHook, recorded: "VideoTask") -> "VideoTask":
         """Return the state of a video that was submitted before: as the API tells it now, else as it was recorded."""
