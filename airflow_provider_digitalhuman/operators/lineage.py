@@ -1,5 +1,6 @@
 """OpenLineage methods for the operators; what they need is imported only when Airflow asks."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,9 @@ class LineageFacts:
 class OpenLineageMixin:
     """Airflow's three OpenLineage methods; the operator overrides :meth:`lineage_facts`."""
 
+    @abstractmethod
     def lineage_facts(self) -> LineageFacts:
         """Return what is known now. In the process that ends the task, that is everything."""
-        raise NotImplementedError
 
     def get_openlineage_facets_on_start(self) -> Any:
         """Return the lineage as it is known before the task has run."""
