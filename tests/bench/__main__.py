@@ -1,0 +1,58 @@
+"""`python -m tests.bench [waiting|imports|airflow|download]`: measures, prints Markdown, and writes RESULTS.md."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable
+
+from tests.bench import report
+from tools.airflow_cluster import exit_on_signals
+
+BOUNDED = ("waiting", "imports", "download")
+"""What `make bench` runs; the part on a real Airflow is asked for by its name."""
+
+
+def main() -> int:
+    """Run the parts that the arguments name."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", default=BOUNDED, metavar="waiting, imports, download, airflow")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of which the medians are taken")
+    parser.add_argument("--size", type=int, default=1_000, help="waiting videos in the rows that are compared")
+    parser.add_argument("--only-head", action="store_true", help="waiting: only those rows")
+    parser.add_argument("--videos", default="200x10,50x60", help="airflow: so many videos of so many seconds")
+    parser.add_argument("--dry", action="store_true", help="leave RESULTS.md as it is")
+    chosen = parser.parse_args()
+    exit_on_signals()
+    return max(_run(part, chosen) for part in chosen.parts)
+
+
+def _run(part: str, chosen: argparse.Namespace) -> int:
+    print(f"==> {part}", file=sys.stderr, flush=True)
+    texts: Iterable[str]
+    if part == "download":
+        return subprocess.run([sys.executable, "-m", "tests.bench.bench_download"], check=False).returncode
+    if part == "waiting":
+        from tests.bench import waiting
+
+        title, texts = "Waiting", waiting.measure(chosen.rounds, chosen.size, chosen.only_head)
+    elif part == "imports":
+        from tests.bench import imports
+
+        title, texts = "Imports, parsing, cold submission", imports.measure(chosen.rounds)
+    elif part == "airflow":
+        from tests.bench import end_to_end
+
+        title, texts = "End to end", end_to_end.measure(chosen.videos)
+    else:
+        raise SystemExit(f"there is no part {part!r}")
+    text = "\n".join(texts)
+    print(f"## {title}\n\n{text}")
+    if not chosen.dry:
+        report.write(title, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""``python -m tests.bench airflow``: mapped tasks that create and wait, on a real Airflow, ours and the common pair."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from tests.bench.report import Aim, Table, shown
+from tests.bench.server import Server, running_server
+from tests.bench.waiter import quantile
+from tests.chaos.postgres import binaries, running_postgres
+from tools.airflow_cluster import AirflowCluster
+
+DAGS: Final = Path(__file__).parent / "dags"
+NAMES: Final = {"bench_ours": "ours", "bench_pair": "HttpOperator + deferrable HttpSensor"}
+SHORT: Final = 30.0
+"""Seconds of a video below which the aims for short ones count."""
+LONGEST_RUN: Final = 900.0
+
+Figures = dict[str, float]
+
+
+class Cpu:
+    """CPU seconds of all processes of an Airflow, also of those that have ended.
+
+    A process counts its own time, and that of the children it has waited for; one that is not there any more has been
+    waited for by its parent.
+    """
+
+    def __init__(self, airflow: AirflowCluster) -> None:
+        self._airflow = airflow
+
+    def read(self) -> float:
+        """Seconds since each process began."""
+        total = 0.0
+        for process in self._airflow.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+        return total
+
+
+def measure(videos: str) -> Iterator[str]:
+    """Run everything, and yield the parts of the report."""
+    aims: list[Aim] = []
+    columns = ("videos", "", "makespan, s", "done → seen p50, s", "max, s", "CPU s per video", "slot s per video")
+    table = Table(*columns, "connections")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        server = stack.enter_context(running_server(folder, tls=False))
+        programs = binaries()
+        for place, size in enumerate(videos.split(",")):
+            count, seconds = (int(number) for number in size.split("x"))
+            with ExitStack() as cluster:
+                database = "sqlite"
+                if programs:
+                    database = cluster.enter_context(running_postgres(folder / f"pg{place}" / "server", programs)).url
+                home = folder / f"airflow{place}"
+                airflow = cluster.enter_context(AirflowCluster(home, DAGS, _env(server, count), database=database))
+                found = {dag_id: _run(airflow, server, dag_id, count, seconds) for dag_id in NAMES}
+            for dag_id, figures in found.items():
+                _row(table, f"{count} of {seconds} s", NAMES[dag_id], figures)
+            aims += _aims(f"{count} of {seconds} s", seconds, *found.values())
+    yield f"LocalExecutor, 4 tasks at a time, {'PostgreSQL' if programs else 'SQLite'}; one run each.\n"
+    yield str(table)
+    yield shown(aims)
+
+
+def _env(server: Server, count: int) -> dict[str, str]:
+    ours = {"conn_type": "digitalhuman", "host": server.url, "password": "key"}
+    http = {"conn_type": "http", "host": server.url}
+    return {
+        "AIRFLOW_CONN_BENCH": json.dumps(ours),
+        "AIRFLOW_CONN_BENCH_HTTP": json.dumps(http),
+        "BENCH_VIDEOS": str(count),
+    }
+
+
+def _run(airflow: AirflowCluster, server: Server, dag_id: str, count: int, seconds: int) -> Figures:
+    airflow.wait_until_dag_parsed(dag_id)
+    server.do("reset")
+    server.do("set", seconds=seconds)
+    cpu = Cpu(airflow)
+    idle_from, idle_cpu = time.monotonic(), cpu.read()
+    time.sleep(5)
+    idle = (cpu.read() - idle_cpu) / (time.monotonic() - idle_from)
+    before, started = cpu.read(), time.monotonic()
+    log = airflow.component_log("scheduler")
+    said = len(log.read_text())
+    run_id = airflow.trigger(dag_id)
+    run = airflow.wait_for_run(dag_id, run_id, timeout=LONGEST_RUN)
+    used = cpu.read() - before - idle * (time.monotonic() - started)
+    delays, counted = server.do("delays")["delays"], server.do("count")
+    instances = airflow.task_instances(dag_id, run_id)
+    figures = {
+        "succeeded": float(sum(ti["state"] == "success" for ti in instances)),
+        "posts": counted["posts"],
+        "makespan": _seconds(run["start_date"], run["end_date"]),
+        "delay_p50": quantile(delays, 0.5),
+        "delay_max": max(delays),
+        "cpu": used / count,
+        "slots": _slot_seconds(log.read_text()[said:]) / count,
+        "connections": counted["connections"],
+    }
+    print(f"  {dag_id} {count}x{seconds}: {run['state']} {json.dumps(figures)}", file=sys.stderr, flush=True)
+    return figures
+
+
+def _slot_seconds(log: str) -> float:
+    """Seconds for which workers were taken, as the executor's own lines tell."""
+    return sum(float(seconds) for seconds in re.findall(r"Workload finished.* duration=([0-9.]+)", log))
+
+
+def _seconds(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def _row(table: Table, videos: str, name: str, figures: Figures) -> None:
+    table.add(
+        videos,
+        name,
+        f"{figures['makespan']:.0f}",
+        f"{figures['delay_p50']:.1f}",
+        f"{figures['delay_max']:.1f}",
+        f"{figures['cpu']:.2f}",
+        f"{figures['slots']:.1f}",
+        f"{figures['connections']:.0f}",
+    )
+
+
+def _aims(videos: str, seconds: int, ours: Figures, pair: Figures) -> Iterator[Aim]:
+    if seconds < SHORT:
+        yield Aim(f"{videos}: makespan, of the pair's", ours["makespan"] / pair["makespan"], 0.5)
+        yield Aim(f"{videos}: done → seen p50, of the pair's", ours["delay_p50"] / pair["delay_p50"], 0.1)
+    else:
+        yield Aim(f"{videos}: CPU per video, of the pair's", ours["cpu"] / pair["cpu"], 1 / 3)
+        yield Aim(f"{videos}: slot seconds per video, of the pair's", ours["slots"] / pair["slots"], 1 / 2.5)

@@ -1,0 +1,120 @@
+"""``python -m tests.bench imports``: what every task process pays before it does anything, beside ``HttpOperator``.
+
+Each figure comes from processes of their own that have imported ``airflow.sdk``, as the one that Airflow forks has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench.peers import CONN_ID, environment
+from tests.bench.report import Aim, Table, shown
+from tests.bench.server import Server, running_server
+
+OURS: Final = "airflow_provider_digitalhuman.operators.digitalhuman"
+OPERATORS: Final = {
+    "ours": f"from {OURS} import CreateDigitalHumanVideoOperator as Create",
+    "http": "from airflow.providers.http.operators.http import HttpOperator",
+}
+MEDIA: Final = "audio_url='https://media.example.com/a.mp3', video_url='https://media.example.com/v.mp4'"
+BODY: Final = '\'{"audio_url": "https://media.example.com/a.mp3", "video_url": "https://media.example.com/v.mp4"}\''
+TASKS: Final = {
+    "ours": f"Create(task_id=f'create_{{n}}', digitalhuman_conn_id='{CONN_ID}', durable=False, {MEDIA})",
+    "http": (
+        f"HttpOperator(task_id=f'create_{{n}}', http_conn_id='{CONN_ID}', endpoint='v1/digitalHuman/videos',"
+        f" data={BODY}, headers={{'Content-Type': 'application/json'}}, response_filter=lambda answer: answer.json())"
+    ),
+}
+SUBMIT: Final = """
+from types import SimpleNamespace
+n = 0
+ti = SimpleNamespace(
+    xcom_push=lambda **_: None, max_tries=0, try_number=1, dag_id="d", task_id="create_0", run_id="r", map_index=-1
+)
+task = {task}
+task.execute({{"ti": ti, "task_instance": ti}})
+"""
+PROGRAM: Final = """
+import airflow.sdk, json, sys, time, logging
+logging.disable()
+before, cpu, started = set(sys.modules), time.process_time(), time.perf_counter()
+{measured}
+print("\\n" + json.dumps({{
+    "cpu": (time.process_time() - cpu) * 1e3,
+    "wall": (time.perf_counter() - started) * 1e3,
+    "modules": len(set(sys.modules) - before),
+}}))
+"""
+DAG_FILE: Final = """
+from airflow.sdk import DAG
+{imported}
+with DAG(dag_id="parsed", schedule=None):
+    for n in range({count}):
+        {task}
+"""
+
+Figures = dict[str, float]
+
+
+def measure(rounds: int) -> Iterator[str]:
+    """Run everything, and yield the parts of the report."""
+    with tempfile.TemporaryDirectory() as name, running_server(Path(name), tls=True) as server:
+        folder = Path(name)
+        table, aims = Table("", "ours, ms CPU", "HttpOperator, ms CPU", "ratio", "modules", "HttpOperator's"), []
+        for what, programs, most in _cases(folder):
+            ours, http = _medians(programs, rounds, server, folder)
+            # What counts for a submission is how long it takes, the server's 50 ms included.
+            figure = "wall" if what.startswith("cold") else "cpu"
+            ratio = ours[figure] / http[figure]
+            cells = (f"{ours[figure]:.0f}", f"{http[figure]:.0f}", f"{ratio:.3f}")
+            table.add(what, *cells, f"{ours['modules']:.0f}", f"{http['modules']:.0f}")
+            aims.append(Aim(f"{what}, of HttpOperator's", ratio, most))
+            if what == "import":
+                aims.append(Aim("modules that the import adds", ours["modules"], 20))
+    yield f"Medians of {rounds} runs in turn, in processes that have imported `airflow.sdk`.\n"
+    yield str(table)
+    yield shown(aims)
+
+
+def _cases(folder: Path) -> Iterator[tuple[str, dict[str, str], float]]:
+    yield "import", OPERATORS, 0.1
+    for count, most in ((1, 0.15), (200, 0.3)):
+        programs = {}
+        for name, imported in OPERATORS.items():
+            file = folder / f"dag_{name}_{count}.py"
+            file.write_text(DAG_FILE.format(imported=imported, count=count, task=TASKS[name]))
+            programs[name] = f"import runpy; runpy.run_path({str(file)!r})"
+        yield f"parse {count} task{'s' * (count > 1)}", programs, most
+    submissions = {name: OPERATORS[name] + SUBMIT.format(task=TASKS[name]) for name in OPERATORS}
+    yield "cold submission over TLS (wall clock)", submissions, 0.5
+
+
+def _medians(programs: dict[str, str], rounds: int, server: Server, home: Path) -> list[Figures]:
+    runs: dict[str, list[Figures]] = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, measured in programs.items():
+            runs[name].append(_run(measured, environment(name, server.url, server.bundle, 20), server, home))
+    return [{key: statistics.median(one[key] for one in each) for key in each[0]} for each in runs.values()]
+
+
+def _run(measured: str, connection: dict[str, str], server: Server, home: Path) -> Figures:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    trusted = {"REQUESTS_CA_BUNDLE": server.bundle or ""}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM.format(measured=measured)],
+        env={**inherited, "AIRFLOW_HOME": str(home), **connection, **trusted},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
