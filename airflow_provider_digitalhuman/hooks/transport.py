@@ -89,7 +89,6 @@ class Transport:
                     body += byte
                     if len(body) > MAX_ANSWER:
                         raise ValueError(f"the answer is longer than {MAX_ANSWER} bytes")
-            watch.stop()  # an answer of unknown length that was cut off looks whole
             return self._answer(response, body)
         except Exception as error:  # whatever it is: only the watch knows whether the request left
             reason = f"no whole answer within {timeout:g} s" if watch.timed_out else self._reason(error)
@@ -141,15 +140,6 @@ class _Watch:
         self._timer = threading.Timer(self._seconds, self._cut, [connection])
         self._timer.daemon = True
         self._timer.start()
-
-    def stop(self) -> None:
-        """The answer is there.
-
-        :raises TimeoutError: if it came too late.
-        """
-        self.cancel()
-        if self.timed_out:
-            raise TimeoutError
 
     def cancel(self) -> None:
         """There is nothing more to wait for."""

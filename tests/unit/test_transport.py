@@ -371,6 +371,7 @@ UNKNOWN: dict[str, Script] = {
     "broken chunks": part(CHUNKED + b"zz\r\n" + QUEUED.encode()),
     "chunks cut off": part(CHUNKED + b"%x\r\n%s\r\n" % (len(QUEUED), QUEUED.encode())),
     "body dripping": drip(HEAD + QUEUED.encode()[:-1] + b" " * 2000),
+    "body of unknown length dripping": drip(NO_LENGTH + b" " * 30 + QUEUED.encode()),
     "head dripping": drip(HEAD[:-2] + b"X-More: 1\r\n" * 200),
     "no HTTP at all": part(b"220 smtp.example.com ESMTP\r\n"),
     "garbage": part(b"\x00\xff\x00\xff\r\n\r\n"),
@@ -444,6 +445,18 @@ def test_what_came_of_the_answer_is_in_the_message(connect: Connect, serve: Serv
 
 def test_a_whole_answer_of_unknown_length_is_an_answer(connect: Connect, serve: Serve) -> None:
     assert connect(serve(part(NO_LENGTH + QUEUED.encode())).url).create_video(REQUEST).id == "abc"
+
+
+def test_a_whole_answer_is_not_lost_because_its_end_drips(connect: Connect, serve: Serve) -> None:
+    """Only blanks are missing when the time is up: the ID is there, and the video is paid for."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(NO_LENGTH + QUEUED.encode())
+        while not peer.hang(0.05):
+            peer.send(b" ")
+
+    assert connect(serve(script).url, extra={"submit_timeout": 0.6}).create_video(REQUEST).id == "abc"
 
 
 def test_a_chunked_answer(connect: Connect, serve: Serve) -> None:
