@@ -30,12 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sqlite", action="store_true", help="use SQLite even where PostgreSQL could be used")
     options = parser.parse_args(arguments)
     exit_on_signals()
-    return max(
-        _run(series, tuple(options.seeds), options.only, postgres=not options.sqlite) for series in options.series
-    )
+    codes = [_run(series, options.seeds, options.only, postgres=not options.sqlite) for series in options.series]
+    return max(codes)
 
 
-def _run(series: str, seeds: tuple[int, ...], only: str, *, postgres: bool) -> int:
+def _run(series: str, seeds: Sequence[int], only: str, *, postgres: bool) -> int:
     python = Path(sys.executable) if series == "3.3" else ROOT / f".venv-{series}" / "bin" / "python"
     cases = [case for case in all_cases(series, seeds) if only in case.name]
     started = time.monotonic()

@@ -24,8 +24,9 @@ T = TypeVar("T")
 
 TASK: Final = "make_video"
 DAGS: Final = Path(__file__).parent / "dags"
-HEARTBEAT_TIMEOUT: Final = 20
-"""Seconds after which a task that is not heard of is taken for dead; Airflow's default is 300."""
+HEARTBEAT_TIMEOUT: Final = 45
+"""Seconds after which a task that is not heard of is taken for dead; Airflow's default is 300. Below this, a machine
+with much else to do kills tasks that no case is about."""
 FINAL: Final = frozenset({"success", "failed"})
 
 

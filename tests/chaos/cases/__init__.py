@@ -24,7 +24,6 @@ FAST: Final = (
     "task killed after the POST left, before the answer",
     "task killed after the answer, before the record",
     "task killed after the record",
-    "task and supervisor killed after the record",
     "another request in the second try, the first one paid for",
     "cleared after success: a new video",
     "cleared after an unknown outcome: a new video",
@@ -40,7 +39,7 @@ def all_cases(series: str, seeds: Sequence[int] = (1, 2, 3)) -> list[Case]:
     """The long suite for this Airflow; below 3.3 only what is done to processes, fewer of each."""
     if series != "3.3":
         supervisor = [_ends_either_way(case) if series == "2.11" else case for case in kills_of_the_supervisor()]
-        older = [*kills_of_the_task(), *supervisor, *zombies(), *other_requests(), *clears(), *waiting()]
+        older = [*kills_of_the_task(), *supervisor, *zombies(), *other_requests(), *clears(series), *waiting()]
         return [replace(case, count=1) for case in (*older, next(deferred_waits()))]
     return [
         *kills_of_the_task(),
@@ -48,7 +47,7 @@ def all_cases(series: str, seeds: Sequence[int] = (1, 2, 3)) -> list[Case]:
         *zombies(),
         *(case for seed in seeds for case in faults(seed)),
         *other_requests(),
-        *clears(),
+        *clears(series),
         *refused_writes(),
         *(mapped(seed) for seed in seeds),
         mapped(seeds[0], DEFERRED),

@@ -36,7 +36,7 @@ def other_requests() -> Iterator[Case]:
     )
 
 
-def clears() -> Iterator[Case]:
+def clears(series: str) -> Iterator[Case]:
     """A person clears the task: the explicit act."""
     two = Expected("success", posts=exactly(2), charges=exactly(2))
     yield Case("cleared after success: a new video", two, always(Video()), afterwards=World.clear)
@@ -64,6 +64,11 @@ def clears() -> Iterator[Case]:
         always(Video(faults=[{"on": "create", "fault": "failed_at_once"}])),
         afterwards=World.clear,
     )
+    if series != "3.0":  # which leaves a task that is cleared while it runs in the state "restarting" for ever
+        yield from _clears_while_running()
+
+
+def _clears_while_running() -> Iterator[Case]:
     yield Case(
         "cleared while running, after the record: the same video",
         ONE_VIDEO,
