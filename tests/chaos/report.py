@@ -30,7 +30,7 @@ Below Airflow 3.3 the record lies in an Airflow Variable, which knows nothing of
 - A try that Airflow has given up, and that wakes up **within the milliseconds between** its last look (is the record
   unchanged, does Airflow still run this try?) and its write, can send a second POST. On 3.3 Airflow itself refuses
   the record of such a try, so no POST follows.
-- Airflow 3.0 leaves any task that is cleared while it runs in the state "restarting": these two cases are not run there.
+- Airflow 3.0 leaves any task that is cleared while it runs in the state "restarting": not tried there.
 - The Variable is deleted when the task has succeeded. Whoever deletes it sooner takes the protection away.
 """
 
