@@ -32,8 +32,8 @@ def _run(part: str, chosen: argparse.Namespace) -> int:
     print(f"==> {part}", file=sys.stderr, flush=True)
     texts: Iterable[str]
     if part == "download":
-        return subprocess.run([sys.executable, "-m", "tests.bench.bench_download"], check=False).returncode
-    if part == "waiting":
+        title, texts = "Download", _download()
+    elif part == "waiting":
         from tests.bench import waiting
 
         title, texts = "Waiting", waiting.measure(chosen.rounds, chosen.size, chosen.only_head)
@@ -52,6 +52,11 @@ def _run(part: str, chosen: argparse.Namespace) -> int:
     if not chosen.dry:
         report.write(title, text)
     return 0
+
+
+def _download() -> Iterable[str]:
+    command = [sys.executable, "-m", "tests.bench.bench_download"]
+    yield f"```text\n{subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()}\n```"
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ def running_server(folder: Path, *, tls: bool) -> Iterator[Server]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            ports = [int(port) for port in process.stdout.readline().split()]
-            yield Server(*ports, bundle=_bundle(folder) if tls else None)
+            port, steering = (int(port) for port in process.stdout.readline().split())
+            yield Server(port, steering, _bundle(folder) if tls else None)
         finally:
             process.kill()
 

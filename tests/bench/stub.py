@@ -133,7 +133,7 @@ class _Connection(asyncio.Protocol):
         self._transport.write(head.encode() + b"\r\n\r\n" + body)
 
 
-async def _serve(certificate: str | None, key: str | None) -> None:
+async def _serve(certificate: str | None = None, key: str | None = None) -> None:
     videos, loop, context = Videos(), asyncio.get_running_loop(), None
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -150,4 +150,4 @@ async def _serve(certificate: str | None, key: str | None) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(*(sys.argv[1:] or [None, None])))
+    asyncio.run(_serve(*sys.argv[1:]))

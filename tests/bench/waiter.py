@@ -74,12 +74,13 @@ class Meter:
         self._load, self._probe, self._idle_cpu = load, probe, idle_cpu
         probe.read()
         self._counted = steer(load.steering, "count")
-        self._cpu, self._started = time.process_time(), time.monotonic()
+        self._cpu, self._system, self._started = time.process_time(), os.times().system, time.monotonic()
 
     def read(self) -> dict[str, float]:
         """The probe's own CPU, as it was measured on the idle loop, is taken away."""
         seconds = time.monotonic() - self._started
         cpu = time.process_time() - self._cpu - self._idle_cpu * seconds
+        system = os.times().system - self._system
         counted = steer(self._load.steering, "count")
         queries = counted["requests"] - self._counted["requests"]
         return {
@@ -87,6 +88,7 @@ class Meter:
             "queries": queries,
             "queries_per_second": queries / seconds,
             "cpu_per_query": cpu / queries * 1e3 if queries else float("nan"),
+            "system_per_query": system / queries * 1e3 if queries else float("nan"),
             "connections": counted["connections"] - self._counted["connections"],
             "connections_in_all": counted["connections"],
             "queries_in_all": counted["requests"],
