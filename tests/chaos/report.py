@@ -31,6 +31,8 @@ Below Airflow 3.3 the record lies in an Airflow Variable, which knows nothing of
   unchanged, does Airflow still run this try?) and its write, can send a second POST. On 3.3 Airflow itself refuses
   the record of such a try, so no POST follows.
 - Airflow 3.0 leaves any task that is cleared while it runs in the state "restarting": not tried there.
+- On Airflow 2.11 a try that is cleared while it runs can succeed before it learns of that. Airflow then runs the task
+  again, and another video is made, as after a clear of any task that had succeeded.
 - The Variable is deleted when the task has succeeded. Whoever deletes it sooner takes the protection away.
 """
 

@@ -65,13 +65,15 @@ def clears(series: str) -> Iterator[Case]:
         afterwards=World.clear,
     )
     if series != "3.0":  # which leaves a task that is cleared while it runs in the state "restarting" for ever
-        yield from _clears_while_running()
+        yield from _clears_while_running(series)
 
 
-def _clears_while_running() -> Iterator[Case]:
+def _clears_while_running(series: str) -> Iterator[Case]:
+    # On 2.11 the try can succeed before it learns of the clear, and is then run again: as cleared after success.
+    most = Range(1, 2 if series == "2.11" else 1)
     yield Case(
         "cleared while running, after the record: the same video",
-        ONE_VIDEO,
+        Expected("success", most, most),
         always(Video([Step(AFTER_RECORD, CLEAR)])),
         count=1,
     )
