@@ -65,7 +65,7 @@ def measure(videos: str) -> Iterator[str]:
             with ExitStack() as cluster:
                 database = "sqlite"
                 if programs:
-                    database = cluster.enter_context(running_postgres(folder / f"pg{place}" / "server", programs)).url
+                    database = cluster.enter_context(running_postgres(folder / f"postgres{place}", programs)).url
                 home = folder / f"airflow{place}"
                 airflow = cluster.enter_context(AirflowCluster(home, DAGS, _env(server, count), database=database))
                 found = {dag_id: _run(airflow, server, dag_id, count, seconds) for dag_id in NAMES}
