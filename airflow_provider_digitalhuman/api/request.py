@@ -140,7 +140,7 @@ def check_model_version(field: str, value: Any) -> int | None:
     """
     if value is None:
         return None
-    if not isinstance(value, bool) and (isinstance(value, int | str)) and str(value) in ("1", "2"):
+    if isinstance(value, int | str) and str(value) in ("1", "2"):  # str(True) is not "1"
         return int(value)
     raise _invalid(field, value, "use 1, 2, or None to leave it out")
 

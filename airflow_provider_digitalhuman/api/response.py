@@ -285,7 +285,7 @@ def _unknown(answer: Answer, why: str) -> SubmissionUnknownError:
 
 def _json_object(answer: Answer) -> Mapping[str, Any] | None:
     try:
-        payload = json.loads(answer.body, parse_constant=lambda _: None)
+        payload = json.loads(answer.body)
     except (ValueError, RecursionError):  # a bad encoding is a ValueError too
         return None
     return _without_secret(_storable(payload), answer.secret) if isinstance(payload, dict) else None
@@ -295,7 +295,7 @@ def _storable(value: Any, depth: int = 0) -> Any:
     """Return ``value`` as any XCom database can keep it: no NUL, lone surrogate, infinity or endless nesting."""
     if isinstance(value, str):
         return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, float) and not math.isfinite(value):  # 1e999
+    if isinstance(value, float) and not math.isfinite(value):  # NaN, Infinity, 1e999
         return None
     if isinstance(value, dict | list) and depth >= _DEEPEST:
         return None

@@ -83,6 +83,14 @@ def test_f9_is_sent_again_after_the_wait(
     assert waits[1] >= waits[0]
 
 
+def test_f9_the_log_names_the_wait(
+    connect: Connect, serve: Serve, waits: list[float], everything_logged: Callable[[], str]
+) -> None:
+    server = serve(answering(too_many(retry_after="77"), QUEUED))
+    connect(server.url).create_video(REQUEST)
+    assert "77.0 s" in everything_logged()
+
+
 def test_f9_with_a_date(connect: Connect, serve: Serve, waits: list[float]) -> None:
     moment = datetime.now(UTC) + timedelta(seconds=90)
     server = serve(answering(too_many(retry_after=format_datetime(moment, usegmt=True)), QUEUED))

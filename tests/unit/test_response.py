@@ -161,7 +161,13 @@ CREATE_ERRORS: list[tuple[str, int, Any, type[DigitalHumanError]]] = [
         ("F5", 200, content, SubmissionUnknownError)
         for content in (
             *({}, [], [QUEUED], None, True, 1, "queued", {"status": "queued"}, {"data": None}, {"code": 0}),
-            *({"code": "0", "data": None}, {"code": 200, "msg": "success"}, {"code": "200", "data": {}}),
+            *(
+                {"code": ""},
+                {"code": " ", "data": None},
+                {"code": "0", "data": None},
+                {"code": 200, "msg": "success"},
+                {"code": "200", "data": {}},
+            ),
             *({"id": ""}, {"id": " "}, {"id": None}, {"id": True}, {"id": {}}, {"id": [ID]}, {"id": 1.5}),
             *({"code": True}, {"code": None, "error": {"code": None}}, {"error": "queue full"}),
             *({"code": [500]}, {"code": {"code": 1}}),
@@ -366,6 +372,7 @@ QUERY_ERRORS: list[tuple[str, int, Any, type[DigitalHumanError]]] = [
             *({"data": None}, {"code": 0, "data": {}}, {"code": 1001, "msg": "?"}, {"code": 500, "msg": "busy"}),
             # an error page is never a failed task: without the id, such a word is not believed
             *({"status": "failed", "error": "Internal Server Error"}, {"status": "expired"}, {"status": "error"}),
+            *({"code": 500, "status": "processing"}, {"code": "1001", "msg": "?", "data": {"status": "completed"}}),
             *({"status": ["failed"]}, {"status": {"failed": 1}}, {"id": ID, "status": True}, {"msg": "failed"}),
         )
     ),
@@ -485,6 +492,7 @@ def test_a_task_comes_back_from_its_dict() -> None:
 DEEP = b'{"id": "a", "status": "queued", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 NESTED = b'{"id": "a", "status": "queued", "x": ' + b'{"y": ' * 200 + b"1" + b"}" * 200 + b"}"
 TRAPS = [
+    *(b'{"id": "a", "status": "queued", "x": ' + b'{"y": [' * n + b"1" + b"]}" * n + b"}" for n in (12, 300, 450, 490)),
     b'{"id": "a", "status": "queued", "x": NaN, "y": Infinity, "z": -Infinity}',
     b'{"id": "a", "status": "queued", "x": 1e999, "y": [-1e999]}',
     b'{"id": "a", "status": "queued", "x": ' + b"9" * 4000 + b"}",
