@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_digitalhuman import compat
 from airflow_provider_digitalhuman.exceptions import LedgerError
+from airflow_provider_digitalhuman.ledger import Stage
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -50,8 +51,8 @@ class TaskStateRecordStore:
 class VariableRecordStore:
     """An Airflow Variable of its own: all that outlasts a try below Airflow 3.3.
 
-    Airflow lets any process write it, also a try that it has given up, and that wakes up after the next one. So a
-    record is begun only by the try that Airflow runs, and not changed where somebody else has changed it.
+    Airflow lets any process write it, also a try that it has given up, or that was cleared and does not know yet. So
+    a record is begun and ended only by the try that Airflow runs, and not changed where somebody else has changed it.
 
     :param is_current_try: tells whether Airflow still takes this try for the running one.
     """
@@ -76,8 +77,10 @@ class VariableRecordStore:
         """
         text = json.dumps(value)
         found = compat.read_variable(self._key)
-        if found not in (self._seen, text) or (found is None and not self._is_current_try()):
-            raise LedgerError("Airflow has given up this try, and another one has taken its place")
+        # Not asked of the ID's record in between: an ID is to be kept, whoever has it.
+        begins_or_ends = found is None or value["stage"] == Stage.RETURNED
+        if found not in (self._seen, text) or (begins_or_ends and not self._is_current_try()):
+            raise LedgerError("Airflow has given up this try, and another one takes its place")
         compat.write_variable(self._key, text, self._description)
         self._seen = text
 

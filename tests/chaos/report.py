@@ -27,12 +27,12 @@ everywhere. What the columns mean:
 _LIMITS: Final = """
 Below Airflow 3.3 the record lies in an Airflow Variable, which knows nothing of tries. What this version cannot hold:
 
-- A try that Airflow has given up, and that wakes up **within the milliseconds between** its last look (is the record
-  unchanged, does Airflow still run this try?) and its write, can send a second POST. On 3.3 Airflow itself refuses
-  the record of such a try, so no POST follows.
-- Airflow 3.0 leaves any task that is cleared while it runs in the state "restarting": not tried there.
-- On Airflow 2.11 a try that is cleared while it runs can succeed before it learns of that. Airflow then runs the task
-  again, and another video is made, as after a clear of any task that had succeeded.
+- A try that Airflow has given up, or that was cleared while it ran, asks before it begins or ends a record whether it
+  is still the one that Airflow runs. What happens **within the milliseconds between** this look and the write is not
+  seen, and can lead to a second POST. On 3.3 Airflow itself refuses the record of such a try.
+- A task that is cleared while it runs is not tried on 3.0, which leaves it in the state "restarting" for ever, and not
+  on 2.11, where a try that succeeds before it learns of the clear writes its own state over it. If Airflow then runs
+  the task again, another video is made, as after a clear of any task that had succeeded.
 - The Variable is deleted when the task has succeeded. Whoever deletes it sooner takes the protection away.
 """
 

@@ -56,7 +56,7 @@ def test_a_try_does_not_write_over_what_the_next_one_has_written(variables):
     zombie, following = store(), store()
     assert (zombie.read(), following.read()) == (None, None)
     following.write({"stage": "sending", "try_number": 2})
-    with pytest.raises(LedgerError, match="another one"):
+    with pytest.raises(LedgerError, match="another one takes"):
         zombie.write({"stage": "sending", "try_number": 1})
     following.write({"stage": "submitted"})
     assert following.read() == {"stage": "submitted"}
@@ -68,3 +68,14 @@ def test_the_next_try_goes_on_with_what_it_finds(variables):
     following.read()
     following.write({"stage": "unknown"})
     assert following.read() == {"stage": "unknown"}
+
+
+def test_a_try_that_was_cleared_keeps_its_id_but_does_not_end_the_record(variables):
+    """Else its success would tidy the record up, and the next try would pay again."""
+    cleared = store(is_current_try=False)
+    variables["k"] = '{"stage": "sending"}'
+    cleared.read()
+    cleared.write({"stage": "submitted", "video_task_id": "v1"})
+    with pytest.raises(LedgerError, match="given up"):
+        cleared.write({"stage": "returned", "video_task_id": "v1"})
+    assert store().read() == {"stage": "submitted", "video_task_id": "v1"}
