@@ -133,7 +133,6 @@ def test_the_providers_manager_takes_it_without_a_word() -> None:
         hook = manager.hooks["digitalhuman"]
         assert manager.providers["airflow-provider-digitalhuman"].version
         assert (hook.hook_name, hook.connection_type) == ("DigitalHuman", "digitalhuman"), hook
-        assert "digitalhuman" in manager.field_behaviours
         assert not [text for text in said if "digitalhuman" in text.lower()], said
         print("fine")
     """
