@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_digitalhuman.archive_stores import Sink
     from airflow_provider_digitalhuman.fetching import FileSession
 
-CHUNK_SIZE: Final = 1024 * 1024
+CHUNK_SIZE: Final = 256 * 1024
 """Bytes that are received, hashed and written at once, at most."""
 FIRST_REPORT: Final = 10.0
 LONGEST_BETWEEN_REPORTS: Final = 300.0
