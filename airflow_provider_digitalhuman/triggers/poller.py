@@ -1,13 +1,14 @@
 """One poller for all waiting videos of a connection: one HTTP client, one pace, the oldest query first.
 
 A waiting video costs an entry in a heap. There is no timer and no coroutine of the poller for each of them: one timer
-is set for the query that is due next.
+is set for the query that is due next, and what is due within the same tenth of a second leaves together.
 """
 
 import asyncio
 import contextvars
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Protocol
@@ -22,7 +23,7 @@ from airflow_provider_digitalhuman.exceptions import (
     QueryError,
     RateLimitError,
 )
-from airflow_provider_digitalhuman.triggers.pace import Pace
+from airflow_provider_digitalhuman.triggers.pace import TICK, Pace
 from airflow_provider_digitalhuman.waiting import Done, Failed, VideoWait, Wait
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class Poller:
         if not self._due or not self._has_room():
             return  # the end of a query comes here again
         when = max(self._due[0][0], self._access.pace.next_query_at())
+        when = math.ceil(when / TICK) * TICK  # what is late by more than that leaves at once
         if self._timer is not None:
             if self._timer.when() <= when:
                 return  # it will set the next one

@@ -22,7 +22,7 @@ from airflow_provider_digitalhuman.exceptions import (
     WaitTimeoutError,
 )
 from airflow_provider_digitalhuman.triggers import poller as poller_module
-from airflow_provider_digitalhuman.triggers.pace import Pace
+from airflow_provider_digitalhuman.triggers.pace import TICK, Pace
 from airflow_provider_digitalhuman.triggers.poller import (
     LAST_QUERY_GRACE,
     MAX_CONNECTIONS,
@@ -242,12 +242,27 @@ class TestPace:
         run_virtually(main())
 
     def test_a_silence_is_not_made_up_for_by_a_burst(self) -> None:
-        pace = Pace(10.0)
-        pace.sent(100.0)
-        assert pace.next_query_at() == pytest.approx(100.05)
+        pace = Pace(20.0)
+        leave_together = 0
+        while pace.next_query_at() <= 100.0:
+            pace.sent(100.0)
+            leave_together += 1
+        assert leave_together == 2 + 1  # what a tick has, and the one that is due now
         for _ in range(20):
             pace.sent(100.0)
-        assert pace.next_query_at() == pytest.approx(102.05)
+        assert pace.next_query_at() == pytest.approx(101.05)
+
+    def test_those_due_in_the_same_tick_leave_together(self) -> None:
+        async def main() -> None:
+            world = World(processing, ceiling=200.0)
+            tasks = world.start(500)
+            await asyncio.sleep(100)
+            settled = [round(moment, 3) for moment in world.queries if moment > 1030]
+            assert len(set(settled)) <= 70 / TICK
+            assert len(settled) > 3 * len(set(settled))
+            await cancel(tasks)
+
+        run_virtually(main())
 
 
 class TestStorms:
