@@ -33,6 +33,8 @@ Below Airflow 3.3 the record lies in an Airflow Variable, which knows nothing of
 - A task that is cleared while it runs is not tried on 3.0, which leaves it in the state "restarting" for ever, and not
   on 2.11, where a try that succeeds before it learns of the clear writes its own state over it. If Airflow then runs
   the task again, another video is made, as after a clear of any task that had succeeded.
+- Airflow 3.0 fails a task at once whose process is killed, whatever its `retries` (not where the supervisor dies, too).
+  Nothing is paid twice, but nothing goes on either before a person clears the task; so it is cleared here.
 - The Variable is deleted when the task has succeeded. Whoever deletes it sooner takes the protection away.
 """
 
