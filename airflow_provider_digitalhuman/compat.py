@@ -7,12 +7,14 @@ from typing import Any, Final
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_digitalhuman.exceptions import DigitalHumanError
+from airflow_provider_digitalhuman.exceptions import DigitalHumanError, InvalidRequestError
 
 AIRFLOW: Final = tuple(int(part) for part in airflow_version.split(".")[:2])
 HAS_TASK_STATE_STORE: Final = AIRFLOW >= (3, 3)
 HAS_START_FROM_TRIGGER: Final = AIRFLOW >= (3, 3)
 """Below it is either commented out (3.1, 3.2) or renders no templates (2.11), and a task ID comes from one."""
+HAS_END_FROM_TRIGGER: Final = HAS_TASK_STATE_STORE
+"""Below it, the worker that ends a task must tidy up the record of its submission."""
 
 
 @contextmanager
@@ -58,6 +60,24 @@ def template_for_triggerer(value: Any) -> str | None:
     if isinstance(value, str) and ("xcom_pull" not in value or "map_indexes" in value):
         return value
     return None
+
+
+def refuse_what_only_a_worker_does(task: Any) -> None:
+    """Check the arguments of a task that may end in the triggerer.
+
+    :raises InvalidRequestError: if something of it would not be done there.
+    """
+    for option in ("destination", "outlets"):
+        if task.end_from_trigger and getattr(task, option, None):
+            raise InvalidRequestError(
+                f"end_from_trigger=True cannot be used with {option}, which only a worker sees to:"
+                " leave one of them out."
+            )
+
+
+def ends_from_trigger(task: Any) -> bool:
+    """Tell whether the triggerer is to end ``task``: it was asked for, and nothing that a worker does is lost by it."""
+    return bool(task.end_from_trigger and HAS_END_FROM_TRIGGER and task.do_xcom_push)
 
 
 def never_expire() -> Any:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
 
 LINK_XCOM_KEY: Final = "digitalhuman_video_link"
+XCOM_VIDEO_TASK: Final = "video_task"
+"""Where the create operator keeps the vendor's task as it was seen last."""
 
 
 class DigitalHumanVideoLink(BaseOperatorLink):

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from airflow_provider_digitalhuman.api.response import VideoTask
+
+Counter = Literal["videos", "downloads"]
 
 XCOM_METRICS: Final = "metrics"
 STATS_PREFIX: Final = "digitalhuman."
@@ -61,20 +61,30 @@ def cost_fields(task: "VideoTask") -> dict[str, float | str]:
 
 
 def video_metrics(
-    context: "Context", outcome: Literal["success", "failed"], task: "VideoTask | None" = None, **known: Any
+    try_number: int, outcome: Literal["success", "failed"], task: "VideoTask | None" = None, **known: Any
 ) -> VideoMetrics:
     """Put together what is known.
 
+    :param try_number: Airflow's.
     :param task: the task as the API told it last.
     :param known: ``queue_seconds``, ``processing_seconds``, ``transfer_seconds``, ``size``, ``video_task_id``.
     """
     told = {} if task is None else {"video_task_id": task.id, "status": task.status, "model": task.model}
     costs = {} if task is None else cost_fields(task)
-    return VideoMetrics(outcome, context["ti"].try_number, **{**known, **told, **costs})
+    return VideoMetrics(outcome, try_number, **{**known, **told, **costs})
 
 
-def report(context: "Context", metrics: VideoMetrics, counter: Literal["videos", "downloads"] = "videos") -> None:
-    """Push the XCom ``metrics`` and send the figures to Airflow's metrics. Trouble in here never fails the task.
+def report(ti: Any, metrics: VideoMetrics, counter: Counter = "videos") -> None:
+    """Push the XCom ``metrics`` and :func:`send` the figures. Trouble in here never fails the task."""
+    try:
+        ti.xcom_push(key=XCOM_METRICS, value=metrics.to_dict())
+    except Exception:
+        _log.warning("The metrics of video task %s could not be kept.", metrics.video_task_id, exc_info=True)
+    send(ti, metrics, counter)
+
+
+def send(ti: Any, metrics: VideoMetrics, counter: Counter = "videos") -> None:
+    """Send the figures to Airflow's metrics. Trouble in here never fails the task.
 
     Counters ``digitalhuman.<counter>.success`` and ``.failed``; timers ``digitalhuman.queue``, ``.processing`` and
     ``.transfer``; gauges ``digitalhuman.amount``, ``.actual_duration`` and ``.size``. Where the backend has tags:
@@ -83,8 +93,7 @@ def report(context: "Context", metrics: VideoMetrics, counter: Literal["videos",
     :param counter: ``downloads`` for a task that only archives, so that no video is counted twice.
     """
     try:
-        context["ti"].xcom_push(key=XCOM_METRICS, value=metrics.to_dict())
-        _send(metrics, context["ti"], counter)
+        _send(metrics, ti, counter)
     except Exception:
         _log.warning("The metrics of video task %s could not be told.", metrics.video_task_id, exc_info=True)
 

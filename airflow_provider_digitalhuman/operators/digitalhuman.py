@@ -10,7 +10,12 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSION
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.api.request import CHECKS, VideoRequest
-from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE, airflow_retries
+from airflow_provider_digitalhuman.compat import (
+    HAS_TASK_STATE_STORE,
+    airflow_retries,
+    ends_from_trigger,
+    refuse_what_only_a_worker_does,
+)
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
     InvalidRequestError,
@@ -20,7 +25,7 @@ from airflow_provider_digitalhuman.exceptions import (
 )
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.ledger import OnUnknownSubmission, OnVideoFailed
-from airflow_provider_digitalhuman.links import DigitalHumanVideoLink, push_video_link
+from airflow_provider_digitalhuman.links import XCOM_VIDEO_TASK, DigitalHumanVideoLink, push_video_link
 from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
 from airflow_provider_digitalhuman.operators.templates import is_rendered_later
 
@@ -36,7 +41,6 @@ if TYPE_CHECKING:
     from airflow_provider_digitalhuman.submission import Submission
     from airflow_provider_digitalhuman.waiting import VideoWait
 
-XCOM_VIDEO_TASK: Final = "video_task"
 DEFAULT_TIMEOUT: Final = 3600.0
 """Seconds to wait for a video; the vendor names no figure, sibling endpoints take 2 to 15 minutes."""
 _CHOICES: Final = {
@@ -74,6 +78,11 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     :param poll_interval: seconds between two queries of a young task, more for an older one; None takes what the vendor
         asks for, 5 to 10.
     :param timeout: seconds that one try waits. Another try, or a clear, goes on waiting for the same video.
+    :param end_from_trigger: with ``deferrable``, let the triggerer end the task when the video is completed, without
+        another worker. Airflow then announces no outlets and reports no lineage, so ``outlets`` and ``destination`` are
+        refused; and no record tells that the task has ended well: the first clear afterwards returns the same video,
+        the next one makes a new one. Below Airflow 3.3, and with ``do_xcom_push=False``, a worker ends the task
+        all the same.
     :param destination: archive the finished video there (needs ``wait_for_completion``), as
         :class:`DownloadDigitalHumanVideoOperator` does; a failed download never submits again. (templated)
     :param storage_conn_id: the Airflow connection of the destination's store. (templated)
@@ -117,6 +126,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | None = None,
         timeout: float = DEFAULT_TIMEOUT,
+        end_from_trigger: bool = False,
         destination: str | None = None,
         storage_conn_id: str | None = None,
         overwrite: bool = False,
@@ -138,6 +148,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
+        self.end_from_trigger = end_from_trigger
         self.destination = destination
         self.storage_conn_id = storage_conn_id
         self.overwrite = overwrite
@@ -282,6 +293,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
                 deadline=deadline,
                 poll_interval=self.poll_interval,
                 submitted_at=task.created.timestamp() if task.created else None,
+                ends_task="create" if ends_from_trigger(self) else None,
             ),
         )
         raise AssertionError("defer() does not return")
@@ -344,7 +356,8 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         from airflow_provider_digitalhuman.metrics import report, video_metrics
 
         known = self._delivery.known() if self._delivery else {}
-        report(context, video_metrics(context, outcome, self._task, **times, **known))
+        ti = context["ti"]
+        report(ti, video_metrics(ti.try_number, outcome, self._task, **times, **known))
 
     def _tidy_up_on_success(self) -> None:
         from airflow_provider_digitalhuman.ledger_stores import tidy_up
@@ -362,6 +375,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
                 raise InvalidRequestError(f"{option}={seconds!r} cannot be used: give a positive number of seconds.")
         if self.destination is not None:
             self._refuse_bad_destination(self.destination)
+        refuse_what_only_a_worker_does(self)
         for field, check in CHECKS.items():
             value = getattr(self, field)
             left_to_connection = field == "model" and value is None

@@ -68,7 +68,8 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         from airflow_provider_digitalhuman.waiting import checked_video_task_id
 
         with airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
-            delivery = self._delivery = Delivery(hook, checked_video_task_id(self.video_task_id))
+            ti, delivery = context["ti"], Delivery(hook, checked_video_task_id(self.video_task_id))
+            self._delivery = delivery
             try:
                 archived = delivery.run(
                     context,
@@ -79,9 +80,9 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
                     max_bytes=self.max_bytes,
                 )
             except Exception:
-                report(context, video_metrics(context, "failed", delivery.task, **delivery.known()), "downloads")
+                report(ti, video_metrics(ti.try_number, "failed", delivery.task, **delivery.known()), "downloads")
                 raise
-            report(context, video_metrics(context, "success", delivery.task, **delivery.known()), "downloads")
+            report(ti, video_metrics(ti.try_number, "success", delivery.task, **delivery.known()), "downloads")
             return archived.path
 
     def lineage_facts(self) -> LineageFacts:

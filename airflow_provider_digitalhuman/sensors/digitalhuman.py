@@ -18,7 +18,9 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_digitalhuman.compat import (
     HAS_START_FROM_TRIGGER,
     airflow_retries,
+    ends_from_trigger,
     first_rescheduled_at,
+    refuse_what_only_a_worker_does,
     template_for_triggerer,
 )
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, WaitTimeoutError
@@ -62,6 +64,9 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         that cannot end well, the task starts in a worker all the same: below Airflow 3.3, if it is mapped or has an
         ``execution_timeout``, and if ``video_task_id`` is a template with ``xcom_pull`` but no ``map_indexes``, for
         which Airflow's triggerer has no answer. Give the output of the task before (``create.output``).
+    :param end_from_trigger: with ``deferrable``, let the triggerer end the task when the video is completed, without
+        a worker; with ``start_from_trigger``, no worker is needed at all. Airflow then announces no outlets, so
+        ``outlets`` are refused. Below Airflow 3.3, and with ``do_xcom_push=False``, a worker ends the task.
     :param poke_interval: seconds between two queries. None: 5 to 10 as the vendor asks, growing with the task's age;
         60 in reschedule mode. A number is taken as it is (10 at least in reschedule mode), except when deferrable:
         then it is spread by a third and grows, up to four times.
@@ -78,6 +83,7 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         digitalhuman_conn_id: str = DigitalHumanHook.default_conn_name,
         deferrable: bool | None = None,
         start_from_trigger: bool = False,
+        end_from_trigger: bool = False,
         poke_interval: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -87,6 +93,8 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
+        self.end_from_trigger = end_from_trigger
+        refuse_what_only_a_worker_does(self)
         self._own_interval = None if poke_interval is None else float(self.poke_interval)
         self._wait: VideoWait | None = None
         self._hook: DigitalHumanHook
@@ -111,12 +119,13 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         self._defer(wait)
 
     def poke(self, context: "Context") -> PokeReturnValue:
-        """Ask for the video once; more often only where an answer in doubt must be settled (reschedule mode)."""
-        assert self._wait is not None
-        decision = self._ask(self._wait)
-        while isinstance(decision, Wait) and decision.doubtful and self.reschedule:
+        """Ask for the video once; more often only to settle a doubt (reschedule mode), or in the last second."""
+        wait = self._wait
+        assert wait is not None
+        decision = self._ask(wait)
+        while isinstance(decision, Wait) and ((decision.doubtful and self.reschedule) or _in_last_second(wait)):
             time.sleep(decision.seconds)
-            decision = self._ask(self._wait)
+            decision = self._ask(wait)
         if isinstance(decision, Done):
             return PokeReturnValue(is_done=True, xcom_value=decision.task.to_dict())
         self._next_in = decision.seconds
@@ -165,6 +174,7 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
                 digitalhuman_conn_id=self.digitalhuman_conn_id,
                 deadline=wait.deadline,
                 poll_interval=self._own_interval,
+                ends_task="sensor" if ends_from_trigger(self) else None,
             ),
         )
 
@@ -204,4 +214,10 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
                 digitalhuman_conn_id=self.digitalhuman_conn_id,
                 timeout=self.timeout,
                 poll_interval=self._own_interval,
+                ends_task="sensor" if ends_from_trigger(self) else None,
             )
+
+
+def _in_last_second(wait: VideoWait) -> bool:
+    # Were it left to Airflow to notice the end, its message would win, which does not know what becomes of the video.
+    return wait.deadline - time.time() < 1.0

@@ -6,7 +6,7 @@ import time
 from asyncio import sleep
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
@@ -14,6 +14,9 @@ from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 from airflow_provider_digitalhuman.triggers.events import event_of
 from airflow_provider_digitalhuman.triggers.poller import LAST_QUERY_GRACE, SWEEP_INTERVAL, poller_for
 from airflow_provider_digitalhuman.waiting import Done, Failed, VideoWait, checked_video_task_id
+
+if TYPE_CHECKING:
+    from airflow_provider_digitalhuman.triggers.ending import TaskKind
 
 EARLIEST_EVENT: Final = 10.0
 """Seconds after the deferral before which no event leaves: Airflow 3.3 can fail a task that is woken up at once,
@@ -36,6 +39,8 @@ class DigitalHumanVideoTrigger(BaseTrigger):
     :param poll_interval: see :class:`~airflow_provider_digitalhuman.waiting.VideoWait`.
     :param submitted_at: Unix seconds of the create where they are known.
     :param not_before: Unix seconds before which no query and no event leaves.
+    :param ends_task: the kind of task that is not woken up but ended here, once its video is completed (Airflow 3.3 and
+        later); None for any that goes on in a worker. A wait that fails always wakes the task up, for its retries.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class DigitalHumanVideoTrigger(BaseTrigger):
         poll_interval: float | None = None,
         submitted_at: float | None = None,
         not_before: float = 0.0,
+        ends_task: "TaskKind | None" = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.digitalhuman_conn_id = digitalhuman_conn_id
@@ -54,6 +60,7 @@ class DigitalHumanVideoTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.submitted_at = submitted_at
         self.not_before = not_before
+        self.ends_task = ends_task
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and exactly the constructor's arguments."""
@@ -66,6 +73,7 @@ class DigitalHumanVideoTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "submitted_at": self.submitted_at,
                 "not_before": self.not_before,
+                "ends_task": self.ends_task,
             },
         )
 
@@ -83,7 +91,24 @@ class DigitalHumanVideoTrigger(BaseTrigger):
             times = wait.times()
         await sleep(max(0.0, self.not_before - time.time()))
         # Nothing may follow: Airflow 3.3 takes a trigger that is slow to end for one that was killed.
-        yield TriggerEvent(event_of(end, self.video_task_id, times))  # type: ignore[no-untyped-call]
+        yield await self._end_task(end, times) or TriggerEvent(  # type: ignore[no-untyped-call]
+            event_of(end, self.video_task_id, times)
+        )
+
+    async def _end_task(self, end: Done | Failed, times: dict[str, float | None]) -> TriggerEvent | None:
+        """Return the event that ends the task; None where it must be woken up."""
+        ti = getattr(self, "task_instance", None)  # dag.test() has none, and no way to end a task from here
+        if not self.ends_task or ti is None or not isinstance(end, Done):
+            return None
+        from airflow_provider_digitalhuman.triggers.ending import end_task
+
+        try:
+            event = await end_task(self.ends_task, ti, end.task, times)
+        except Exception as error:
+            self.log.warning("The task cannot be ended here, so it goes back to a worker: %r", error)
+            return None
+        self.log.info("Video task %s is completed; the task ends here, in the triggerer.", self.video_task_id)
+        return event
 
     def _wait(self) -> VideoWait:
         return VideoWait(
@@ -120,10 +145,12 @@ def deferral(
     deadline: float,
     poll_interval: float | None = None,
     submitted_at: float | None = None,
+    ends_task: "TaskKind | None" = None,
 ) -> dict[str, Any]:
     """Return the arguments ``trigger`` and ``timeout`` for ``BaseOperator.defer``.
 
     :param deadline: Unix seconds, as for :class:`~airflow_provider_digitalhuman.waiting.VideoWait`.
+    :param ends_task: as for :class:`DigitalHumanVideoTrigger`.
     """
     now = time.time()
     trigger = DigitalHumanVideoTrigger(
@@ -133,12 +160,18 @@ def deferral(
         poll_interval=poll_interval,
         submitted_at=submitted_at,
         not_before=now + EARLIEST_EVENT,
+        ends_task=ends_task,
     )
     return {"trigger": trigger, "timeout": timedelta(seconds=max(0.0, deadline - now) + DEFERRAL_MARGIN)}
 
 
 def start_trigger_args(
-    *, video_task_id: str, digitalhuman_conn_id: str, timeout: float, poll_interval: float | None
+    *,
+    video_task_id: str,
+    digitalhuman_conn_id: str,
+    timeout: float,
+    poll_interval: float | None,
+    ends_task: "TaskKind | None" = None,
 ) -> StartTriggerArgs:
     """Return what starts a waiting task in the triggerer (Airflow 3.3 and later).
 
@@ -146,6 +179,7 @@ def start_trigger_args(
     the triggerer restarts; the trigger reckons its deadline from that.
 
     :param timeout: seconds to wait.
+    :param ends_task: as for :class:`DigitalHumanVideoTrigger`.
     """
     return StartTriggerArgs(
         trigger_cls="airflow_provider_digitalhuman.triggers.digitalhuman.DigitalHumanVideoTrigger",
@@ -153,6 +187,7 @@ def start_trigger_args(
             "digitalhuman_conn_id": digitalhuman_conn_id,
             "video_task_id": video_task_id,
             "poll_interval": poll_interval,
+            "ends_task": ends_task,
         },
         next_method="execute_complete",
         timeout=timedelta(seconds=timeout + DEFERRAL_MARGIN),

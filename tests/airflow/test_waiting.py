@@ -1,14 +1,16 @@
-"""The operator's waits on a real Airflow: the same end in the worker and in the triggerer, and one POST in each."""
+"""The operator's waits on a real Airflow: they end alike in a worker, after the triggerer and in it; one POST each."""
 
 import secrets
 from typing import Any
 
 import pytest
 
+from airflow_provider_digitalhuman.links import LINK_XCOM_KEY
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient
 from tools.airflow_cluster import AirflowCluster
 
-DAG_ID, TASKS = "wait_probe", ("blocking", "deferred")
+DAG_ID, TASKS = "wait_probe", ("blocking", "deferred", "ended")
+ONE_EACH = dict.fromkeys(TASKS, 1)
 
 
 class Probe:
@@ -49,35 +51,51 @@ def probe(airflow: AirflowCluster, sandbox: SandboxClient) -> Probe:
     return Probe(airflow, sandbox)
 
 
-def test_both_waits_return_the_same(probe: Probe) -> None:
+def test_all_waits_return_the_same(probe: Probe) -> None:
     assert probe.run() == "success"
-    assert probe.posts() == {"blocking": 1, "deferred": 1}
-    blocking, deferred = (probe.xcom(task, "video_task") for task in TASKS)
-    assert blocking.keys() == deferred.keys()
-    for task, video in zip(TASKS, (blocking, deferred), strict=True):
+    assert probe.posts() == ONE_EACH
+    for task in TASKS:
+        video = probe.xcom(task, "video_task")
+        assert video.keys() == probe.xcom("blocking", "video_task").keys()
         assert video["id"] == probe.xcom(task)
         assert video["status"] == "completed"
         assert video["video_url"]
         assert len(video["md5"]) == 32
         assert probe.xcom(task, "metrics")["outcome"] == "success"
         assert probe.xcom(task, "metrics").keys() == probe.xcom("blocking", "metrics").keys()
+        assert probe.xcom(task, LINK_XCOM_KEY)
     assert "in the triggerer" in probe.log("deferred")
+    assert "the task ends here, in the triggerer" in probe.log("ended")
+    assert "the task ends here" not in probe.log("deferred")
+
+
+def test_a_clear_after_success_makes_another_video_but_only_the_second_one_where_the_triggerer_ended_the_task(
+    probe: Probe,
+) -> None:
+    assert probe.run() == "success"
+    first = probe.xcom("ended")
+    assert probe.clear() == "success"
+    assert probe.posts() == {"blocking": 2, "deferred": 2, "ended": 1}
+    assert probe.xcom("ended") == first
+    assert probe.clear() == "success"
+    assert probe.posts() == {"blocking": 3, "deferred": 3, "ended": 2}
+    assert probe.xcom("ended") != first
 
 
 def test_a_failed_video_fails_both_for_good_and_a_clear_makes_another(probe: Probe) -> None:
-    probe.sandbox.add_fault(on="task", fault="fails", match=probe.mark, times=2)
+    probe.sandbox.add_fault(on="task", fault="fails", match=probe.mark, times=len(TASKS))
     assert probe.run() == "failed"
-    assert probe.posts() == {"blocking": 1, "deferred": 1}
-    assert probe.tries() == {"blocking": 1, "deferred": 1}
+    assert probe.posts() == ONE_EACH
+    assert probe.tries() == ONE_EACH
     for task in TASKS:
         assert f"Video task {probe.xcom(task, 'video_task')['id']} ended as 'failed'" in probe.log(task)
     assert probe.clear() == "success"
-    assert probe.posts() == {"blocking": 2, "deferred": 2}
+    assert probe.posts() == dict.fromkeys(TASKS, 2)
 
 
 def test_trouble_with_queries_does_not_end_a_wait(probe: Probe) -> None:
     for fault in ("http_status", "invalid_json", "rate_limited", "status_word", "unauthorized"):
         probe.sandbox.add_fault(on="query", fault=fault, times=2)
     assert probe.run() == "success"
-    assert probe.posts() == {"blocking": 1, "deferred": 1}
-    assert probe.tries() == {"blocking": 1, "deferred": 1}
+    assert probe.posts() == ONE_EACH
+    assert probe.tries() == ONE_EACH

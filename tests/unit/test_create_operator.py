@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, BaseOperator, XComArg
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, BaseOperator, XComArg
 
 from airflow_provider_digitalhuman.compat import AIRFLOW
 from airflow_provider_digitalhuman.exceptions import (
@@ -97,6 +97,12 @@ def test_defaults(make_operator: Make) -> None:
 def test_a_bad_literal_is_refused_when_the_dag_is_parsed(make_operator: Make, field: str, value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=f"^{field}="):
         make_operator(**{field: value})
+
+
+@pytest.mark.parametrize("lost", [{"destination": "file:///videos/"}, {"outlets": [Asset("a")]}])
+def test_what_only_a_worker_does_is_not_left_to_the_triggerer(make_operator: Make, lost: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=f"end_from_trigger=True cannot be used with {next(iter(lost))}"):
+        make_operator(wait_for_completion=True, deferrable=True, end_from_trigger=True, **lost)
 
 
 @pytest.mark.parametrize("field", TEMPLATED[:-1])

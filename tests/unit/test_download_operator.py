@@ -272,7 +272,7 @@ def test_what_the_vendor_reports_of_cost_is_kept(context, sent):
     raw = {"amount": "1.50", "actualDuration": 12}
     task = VideoTask(id="v", status="failed", model="m", raw=raw)
     context["ti"].try_number = 3
-    metrics.report(context, metrics.video_metrics(context, "failed", task, queue_seconds=4.0))
+    metrics.report(context["ti"], metrics.video_metrics(3, "failed", task, queue_seconds=4.0))
     kept = context["ti"].xcoms["metrics"]
     assert (kept["amount"], kept["actual_duration"], kept["status"], kept["try_number"]) == ("1.50", 12, "failed", 3)
     assert kept["processing_seconds"] is None
@@ -292,7 +292,7 @@ def test_costs_in_no_known_form_break_nothing(context, sent, amount):
     from airflow_provider_digitalhuman.api.response import VideoTask
 
     metrics.report(
-        context, metrics.video_metrics(context, "success", VideoTask("v", "completed", raw={"amount": amount}))
+        context["ti"], metrics.video_metrics(1, "success", VideoTask("v", "completed", raw={"amount": amount}))
     )
     assert "digitalhuman.videos.success" in sent
     assert "digitalhuman.amount" not in sent
@@ -300,9 +300,9 @@ def test_costs_in_no_known_form_break_nothing(context, sent, amount):
 
 def test_trouble_with_metrics_does_not_fail_the_task(context, monkeypatch):
     monkeypatch.setattr(metrics, "_send", lambda *_: 1 / 0)
-    metrics.report(context, metrics.video_metrics(context, "success"))
+    metrics.report(context["ti"], metrics.video_metrics(1, "success"))
     assert context["ti"].xcoms["metrics"]["outcome"] == "success"
 
 
 def test_the_real_metrics_take_it(context):
-    metrics._send(metrics.video_metrics(context, "success", size=3, transfer_seconds=1.5), context["ti"], "videos")
+    metrics._send(metrics.video_metrics(1, "success", size=3, transfer_seconds=1.5), context["ti"], "videos")

@@ -14,11 +14,17 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    Asset,
     TaskDeferred,
 )
 
 from airflow_provider_digitalhuman import compat, waiting
-from airflow_provider_digitalhuman.exceptions import DigitalHumanError, VideoUrlMissingError, WaitTimeoutError
+from airflow_provider_digitalhuman.exceptions import (
+    DigitalHumanError,
+    InvalidRequestError,
+    VideoUrlMissingError,
+    WaitTimeoutError,
+)
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.links import LINK_XCOM_KEY
 from airflow_provider_digitalhuman.sensors import digitalhuman as sensor_module
@@ -322,6 +328,32 @@ class TestDeferrable:
     def test_an_event_that_cannot_be_understood_never_passes(self, context: dict[str, Any]) -> None:
         with pytest.raises(DigitalHumanError):
             a_sensor(deferrable=True).execute_complete(context, event={"status": "fine"})
+
+
+class TestEndFromTrigger:
+    def test_only_where_nothing_is_lost(self, connect: Connect, serve: Serve, context: dict[str, Any]) -> None:
+        for arguments, ends in (({}, compat.HAS_END_FROM_TRIGGER), ({"do_xcom_push": False}, False)):
+            connect(serve(answering(QUEUED)).url)
+            with pytest.raises(TaskDeferred) as caught:
+                a_sensor(deferrable=True, end_from_trigger=True, **arguments).execute(context)
+            assert caught.value.trigger.serialize()[1]["ends_task"] == ("sensor" if ends else None)
+
+    def test_it_is_not_the_default(self, connect: Connect, serve: Serve, context: dict[str, Any]) -> None:
+        connect(serve(answering(QUEUED)).url)
+        with pytest.raises(TaskDeferred) as caught:
+            a_sensor(deferrable=True).execute(context)
+        assert caught.value.trigger.serialize()[1]["ends_task"] is None
+
+    def test_outlets_which_nobody_would_announce_are_refused(self) -> None:
+        with pytest.raises(InvalidRequestError, match="end_from_trigger=True cannot be used with outlets"):
+            a_sensor(deferrable=True, end_from_trigger=True, outlets=[Asset("a")])
+
+    @pytest.mark.skipif(not compat.HAS_START_FROM_TRIGGER, reason="the platform does not start tasks in the triggerer")
+    def test_a_task_that_starts_in_the_triggerer_can_end_there(self) -> None:
+        sensor = a_sensor(deferrable=True, start_from_trigger=True, end_from_trigger=True)
+        assert sensor.start_trigger_args is not None
+        assert sensor.start_trigger_args.trigger_kwargs is not None
+        assert sensor.start_trigger_args.trigger_kwargs["ends_task"] == "sensor"
 
 
 class TestStartFromTrigger:

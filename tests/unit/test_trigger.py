@@ -7,15 +7,19 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_digitalhuman import exceptions, waiting
 from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.compat import HAS_END_FROM_TRIGGER
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, InvalidConnectionError, VideoFailedError
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.triggers import digitalhuman as trigger_module
+from airflow_provider_digitalhuman.triggers import ending
 from airflow_provider_digitalhuman.triggers import poller as poller_module
 from airflow_provider_digitalhuman.triggers.digitalhuman import (
     DEFERRAL_MARGIN,
@@ -45,6 +49,7 @@ from tests.unit.waiting_scenarios import (
 
 CONN = "digitalhuman_default"
 PATIENCE = 60.0
+TI = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=3)
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +76,30 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def run(trigger: DigitalHumanVideoTrigger) -> Any:
     return asyncio.run(asyncio.wait_for(event_from(trigger), PATIENCE))
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What would go to Airflow as XComs."""
+    xcoms: dict[str, Any] = {}
+
+    async def keep(key: str, value: Any, **place: Any) -> None:
+        assert place == {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
+        xcoms[key] = json.loads(json.dumps(value))
+
+    monkeypatch.setattr(ending.XCom, "aset", keep, raising=False)
+    return xcoms
+
+
+def end_by(trigger: DigitalHumanVideoTrigger, ti: Any) -> TriggerEvent:
+    """Run a trigger that knows its task instance."""
+
+    async def last() -> TriggerEvent:
+        trigger.task_instance = ti
+        (event,) = [event async for event in trigger.run()]
+        return event
+
+    return asyncio.run(asyncio.wait_for(last(), PATIENCE))
 
 
 def ends_by_trigger(scenario: Scenario, **arguments: Any) -> Ending:
@@ -316,6 +345,49 @@ class TestEvents:
         done = Done(VideoTask(id=ID, status="completed", video_url=URL))
         assert URL not in repr(event_of(done, ID)) + str(event_of(done, ID)) + f"{event_of(done, ID)}"
         assert ID in repr(event_of(done, ID))
+
+    @pytest.mark.skipif(not HAS_END_FROM_TRIGGER, reason="no task is ended in the triggerer")
+    @pytest.mark.parametrize("kind", ["create", "sensor"])
+    def test_it_can_end_the_task_with_the_xcoms_that_a_worker_would_leave(
+        self, kind: Any, kept: dict[str, Any], connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
+    ) -> None:
+        connect(serve(answering(COMPLETED)).url)
+        assert isinstance(end_by(a_trigger(ends_task=kind), TI), TaskSuccessEvent)
+        if kind == "sensor":
+            assert kept.keys() == {"return_value"}
+            assert (kept["return_value"]["id"], kept["return_value"]["video_url"]) == (ID, URL)
+        else:
+            assert kept.keys() == {"return_value", "video_task", "metrics"}
+            assert kept["return_value"] == ID
+            assert kept["video_task"]["video_url"] == URL
+            assert (kept["metrics"]["outcome"], kept["metrics"]["try_number"]) == ("success", 3)
+
+    def test_where_the_xcoms_cannot_be_kept_the_task_is_woken_up(
+        self,
+        connect: Callable[..., DigitalHumanHook],
+        serve: Callable[..., RawServer],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        async def fails(*_: Any, **__: Any) -> None:
+            raise OSError("away")
+
+        monkeypatch.setattr(ending.XCom, "aset", fails, raising=False)
+        connect(serve(answering(COMPLETED)).url)
+        assert task_of(end_by(a_trigger(ends_task="create"), TI).payload).is_completed
+
+    def test_a_wait_that_fails_wakes_the_task_up_whatever_was_chosen(
+        self, connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
+    ) -> None:
+        connect(serve(answering(PROCESSING)).url)
+        event = end_by(a_trigger(seconds=0.1, ends_task="create"), TI)
+        with pytest.raises(exceptions.WaitTimeoutError):
+            task_of(event.payload)
+
+    def test_dag_test_in_which_no_task_can_be_ended_gets_the_usual_event(
+        self, connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
+    ) -> None:
+        connect(serve(answering(COMPLETED)).url)
+        assert task_of(end_by(a_trigger(ends_task="create"), None).payload).is_completed
 
 
 class TestSerialization:
