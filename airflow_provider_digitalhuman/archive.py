@@ -106,12 +106,13 @@ def archive_video(
     :raises VideoFailedError: the vendor ended the task without a video.
     :raises InvalidRequestError: the destination cannot be used.
     """
-    from airflow_provider_digitalhuman.archive_stores import TakenError, open_sink, open_store, size_and_md5
+    from airflow_provider_digitalhuman.archive_stores import TakenError, open_sink, open_store, size_and_md5, sweep
     from airflow_provider_digitalhuman.fetching import FileSession
     from airflow_provider_digitalhuman.transfer import Transfer
 
     source = _Source(fetch_task, log)
     place = open_store(fill_in(destination, source.task), storage_conn_id)
+    sweep(place)
     found = size_and_md5(place, overwrite=overwrite)
     if found and source.md5:
         if found[1] == source.md5:

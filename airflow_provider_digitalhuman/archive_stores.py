@@ -145,6 +145,16 @@ def open_sink(place: Place, max_bytes: int, log: Log) -> Sink:
     return MovedSink(place, log)
 
 
+def sweep(place: Place) -> None:
+    """Remove the temporary files of processes that were killed while they wrote this file; local places only."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    if isinstance(place.fs, LocalFileSystem):
+        path = Path(place.path)
+        for leftover in path.parent.glob(f".{glob.escape(path.name[:_LONGEST_NAME])}.*{_SUFFIX}"):
+            _remove_unless_locked(leftover)
+
+
 def size_and_md5(place: Place, *, overwrite: bool) -> tuple[int, str] | None:
     """Read the file at ``place`` in constant memory; None if there is none.
 
@@ -180,7 +190,7 @@ def told(uri: str) -> Iterator[None]:
 class LocalSink(Sink):
     """A local file: a hidden temporary name in the same directory, fsync, and a rename.
 
-    A process that is killed leaves its temporary file behind; the next one for the same destination removes it.
+    A process that is killed leaves its temporary file behind; :func:`sweep` removes it.
     """
 
     def __init__(self, place: Place, log: Log) -> None:
@@ -199,7 +209,6 @@ class LocalSink(Sink):
     def _open(self) -> None:
         folder, name = self._target.parent, self._target.name[:_LONGEST_NAME]
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder, name)
         temporary = folder / f".{name}.{secrets.token_hex(4)}{_SUFFIX}"
         self._descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         self._temporary = temporary
@@ -321,13 +330,11 @@ def _taken(uri: str) -> TakenError:
     return TakenError(f"Another file has appeared at {uri}; it is left as it is. Use overwrite=True if not.")
 
 
-def _sweep(folder: Path, name: str) -> None:
-    """Remove temporary files of processes that are no more: nobody holds their lock."""
-    for leftover in folder.glob(f".{glob.escape(name)}.*{_SUFFIX}"):
-        with suppress(OSError):
-            descriptor = os.open(leftover, os.O_RDWR)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                leftover.unlink()
-            finally:
-                os.close(descriptor)
+def _remove_unless_locked(leftover: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(leftover, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever writes it holds its lock
+            leftover.unlink()
+        finally:
+            os.close(descriptor)

@@ -4,10 +4,15 @@ No Airflow in here: the classes serve the pure ``api`` package and the hook too.
 turn them into what Airflow understands with :func:`airflow_provider_digitalhuman.compat.airflow_retries`.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.api.response import VideoTask
+
+OnUnknownSubmission = Literal["fail", "resubmit"]
+"""What a DAG author may choose for :class:`SubmissionUnknownError`."""
+OnVideoFailed = Literal["fail", "retry"]
+"""What a DAG author may choose for :class:`VideoFailedError`."""
 
 
 class DigitalHumanError(Exception):

@@ -8,12 +8,9 @@ where a person cleared the task after having been told.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, NamedTuple
 
-from airflow_provider_digitalhuman.exceptions import LedgerError
-
-OnUnknownSubmission = Literal["fail", "resubmit"]
-OnVideoFailed = Literal["fail", "retry"]
+from airflow_provider_digitalhuman.exceptions import LedgerError, OnUnknownSubmission, OnVideoFailed
 
 ADOPTED: Final = "adopted"
 """In place of a fingerprint: a person has named the video, whatever the request looks like."""
@@ -37,8 +34,7 @@ class Stage(StrEnum):
     """The operator has given back its result."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(NamedTuple):
     """The present try of a task instance.
 
     :param fingerprint: of the request that it would send.
@@ -129,8 +125,7 @@ class Action(StrEnum):
     """Fail without a POST and without further retries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What a try may do, and why, in words for the log."""
 
     action: Action

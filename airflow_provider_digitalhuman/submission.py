@@ -8,14 +8,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_provider_digitalhuman.api.redact import redact_url
-from airflow_provider_digitalhuman.exceptions import DigitalHumanError, LedgerError, SubmissionUnknownError
+from airflow_provider_digitalhuman.exceptions import (
+    DigitalHumanError,
+    LedgerError,
+    OnUnknownSubmission,
+    OnVideoFailed,
+    SubmissionUnknownError,
+)
 from airflow_provider_digitalhuman.fingerprint import fingerprint
 from airflow_provider_digitalhuman.ledger import (
     ADOPTED,
     Action,
     Attempt,
-    OnUnknownSubmission,
-    OnVideoFailed,
     Stage,
     SubmissionRecord,
     decide,

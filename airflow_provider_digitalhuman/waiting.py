@@ -6,9 +6,8 @@ all ask :class:`VideoWait`, so they cannot end differently. The rules are the co
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from airflow_provider_digitalhuman.api.endpoints import MAX_POLL_INTERVAL, MIN_POLL_INTERVAL
 from airflow_provider_digitalhuman.api.response import TaskStatus, VideoTask
@@ -48,8 +47,7 @@ _FIRST_SAY: Final = 30.0
 _LONGEST_SAY: Final = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Ask again.
 
     :param seconds: when.
@@ -63,8 +61,7 @@ class Wait:
     doubtful: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The video is made, and its URL is there."""
 
     task: VideoTask
@@ -74,8 +71,7 @@ class Done:
         return self.task
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """The wait has ended without a video; the error says why and what can be done."""
 
     error: DigitalHumanError

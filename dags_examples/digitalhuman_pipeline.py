@@ -6,7 +6,7 @@
 
 import os
 import tempfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.providers.common.compat.sdk import DAG, AssetAlias, Param, task
@@ -42,7 +42,12 @@ with DAG(
         outlets=[archived_videos],
     )
 
-with DAG(dag_id="digitalhuman_publish", schedule=[archived_videos], tags=["digitalhuman"]):
+with DAG(
+    dag_id="digitalhuman_publish",
+    schedule=[archived_videos],
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    tags=["digitalhuman"],
+):
 
     @task
     def publish(**context: object) -> list[str]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
-from airflow_provider_digitalhuman.api.response import Answer, VideoTask, read_create, read_query
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -23,6 +22,7 @@ from airflow_provider_digitalhuman.exceptions import (
 
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.api.request import VideoRequest
+    from airflow_provider_digitalhuman.api.response import Answer, VideoTask
     from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
     from airflow_provider_digitalhuman.hooks.transport import Transport, TransportError
 
@@ -46,7 +46,7 @@ class SubmissionObserver(Protocol):
     def outcome_unknown(self, why: SubmissionUnknownError) -> None:
         """The POST left, and it cannot be told whether it was accepted."""
 
-    def accepted(self, task: VideoTask) -> None:
+    def accepted(self, task: "VideoTask") -> None:
         """The API took the task and named its ID."""
 
 
@@ -110,7 +110,7 @@ class DigitalHumanHook(BaseHook):
         if transport is not None:
             transport.close()
 
-    def create_video(self, request: "VideoRequest", observer: SubmissionObserver | None = None) -> VideoTask:
+    def create_video(self, request: "VideoRequest", observer: SubmissionObserver | None = None) -> "VideoTask":
         """Submit one video: a **paid** POST, sent exactly once.
 
         It is sent again only after proof that nothing was accepted: where no byte of it left this machine
@@ -132,7 +132,9 @@ class DigitalHumanHook(BaseHook):
             self._tell,
         )
 
-    def _submit_once(self, request: "VideoRequest", observer: SubmissionObserver | None) -> VideoTask:
+    def _submit_once(self, request: "VideoRequest", observer: SubmissionObserver | None) -> "VideoTask":
+        from airflow_provider_digitalhuman.api.response import read_create
+
         if observer:
             observer.sending()
         try:
@@ -149,7 +151,7 @@ class DigitalHumanHook(BaseHook):
             observer.accepted(task)
         return task
 
-    def _post(self, request: "VideoRequest") -> Answer:
+    def _post(self, request: "VideoRequest") -> "Answer":
         from airflow_provider_digitalhuman.hooks.transport import TransportError
 
         try:
@@ -162,7 +164,7 @@ class DigitalHumanHook(BaseHook):
                 " Check the host field of the connection, the network and the proxy."
             ) from error
 
-    def get_video(self, video_task_id: str) -> VideoTask:
+    def get_video(self, video_task_id: str) -> "VideoTask":
         """Ask for the state of a video: free of charge, repeated a few times where the answer told nothing.
 
         :param video_task_id: the vendor's task ID.
@@ -172,7 +174,7 @@ class DigitalHumanHook(BaseHook):
         transient = (QueryError, RateLimitError, AuthenticationError, VideoTaskNotFoundError)
         return _with_backoff(lambda: self.query_video(video_task_id), transient, QUERY_BACKOFF, self._tell)
 
-    def query_video(self, video_task_id: str) -> VideoTask:
+    def query_video(self, video_task_id: str) -> "VideoTask":
         """Ask once for the state of a video; what to make of a failure is the caller's to decide.
 
         After a refused key the next call reads the connection again: the key may have been replaced.
@@ -180,6 +182,7 @@ class DigitalHumanHook(BaseHook):
         :raises InvalidRequestError: for what can be no task ID; nothing was sent.
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: see :func:`read_query`.
         """
+        from airflow_provider_digitalhuman.api.response import read_query
         from airflow_provider_digitalhuman.waiting import checked_video_task_id
 
         asked = checked_video_task_id(video_task_id)
@@ -190,7 +193,7 @@ class DigitalHumanHook(BaseHook):
             self.__dict__.pop("settings", None)
             raise
 
-    def _query(self, video_task_id: str) -> Answer:
+    def _query(self, video_task_id: str) -> "Answer":
         from airflow_provider_digitalhuman.hooks.transport import TransportError
 
         try:
@@ -210,7 +213,9 @@ class DigitalHumanHook(BaseHook):
         self.log.warning("%s Trying again in %.1f s.", error, delay)
 
 
-def _judge_test_answer(answer: Answer) -> tuple[bool, str]:
+def _judge_test_answer(answer: "Answer") -> tuple[bool, str]:
+    from airflow_provider_digitalhuman.api.response import read_query
+
     try:
         read_query(answer, "connection test")
     except AuthenticationError:
@@ -235,11 +240,11 @@ def _unknown_outcome(error: "TransportError") -> str:
 
 
 def _with_backoff(
-    attempt: Callable[[], VideoTask],
+    attempt: Callable[[], "VideoTask"],
     transient: tuple[type[DigitalHumanError], ...],
     backoff: tuple[float, ...],
     tell: Callable[[DigitalHumanError, float], None],
-) -> VideoTask:
+) -> "VideoTask":
     """Call ``attempt`` until it returns; after a transient error wait, as long as the server or ``backoff`` says."""
     for delay in _jittered(backoff):
         try:

@@ -19,12 +19,13 @@ from airflow_provider_digitalhuman.compat import (
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
     InvalidRequestError,
+    OnUnknownSubmission,
+    OnVideoFailed,
     SubmissionUnknownError,
     VideoFailedError,
     VideoTaskNotFoundError,
 )
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
-from airflow_provider_digitalhuman.ledger import OnUnknownSubmission, OnVideoFailed
 from airflow_provider_digitalhuman.links import XCOM_VIDEO_TASK, DigitalHumanVideoLink, push_video_link
 from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
 from airflow_provider_digitalhuman.operators.templates import is_rendered_later

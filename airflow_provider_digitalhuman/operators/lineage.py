@@ -1,16 +1,14 @@
 """OpenLineage methods for the operators; what they need is imported only when Airflow asks."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.api.response import VideoTask
     from airflow_provider_digitalhuman.archive import ArchivedVideo
 
 
-@dataclass(frozen=True, slots=True)
-class LineageFacts:
+class LineageFacts(NamedTuple):
     """What an operator knows of one video's lineage. What is not known (yet) is None.
 
     :param audio_url: where the speech came from.

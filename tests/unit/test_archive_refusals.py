@@ -114,6 +114,14 @@ def test_running_again_does_nothing(server, tmp_path):
     assert (tmp_path / "out.mp4").stat().st_mtime_ns == written
 
 
+def test_running_again_tidies_up_after_a_process_that_died_once_the_file_had_its_name(server, tmp_path):
+    run(Api(server), tmp_path)
+    (tmp_path / ".out.mp4.00000000.part").hardlink_to(tmp_path / "out.mp4")
+    (tmp_path / ".other.mp4.00000000.part").write_bytes(b"another file's")
+    assert run(Api(server), tmp_path).already_there
+    assert {one.name for one in tmp_path.iterdir()} == {"out.mp4", ".other.mp4.00000000.part"}
+
+
 def test_running_again_without_an_md5_compares_with_what_is_fetched(server, tmp_path):
     run(Api(server, md5=None), tmp_path)
     assert run(Api(server, md5=None), tmp_path).already_there
