@@ -108,7 +108,7 @@ def check_url(field: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise _invalid(field, value, "give the http(s) URL of a file on the network")
     parts = _split(field, value)
-    if any(character.isspace() or not character.isprintable() for character in value):
+    if " " in value or not value.isprintable():  # of all white space, only " " is taken for printable
         raise _invalid(field, value, "it contains whitespace or a control character; strip it, or write a space as %20")
     _check_ascii(field, value, parts)
     return value
@@ -184,9 +184,9 @@ def _split(field: str, value: str) -> SplitResult:
 
 
 def _check_ascii(field: str, value: str, parts: SplitResult) -> None:
-    foreign = next((character for character in value if not character.isascii()), None)
-    if foreign is None:
+    if value.isascii():
         return
+    foreign = next(character for character in value if not character.isascii())
     cure = f"use {_percent_encoded(parts)!r}"
     if not parts.query.isascii():  # not shown: it can hold a signature
         cure += ", its query string percent-encoded too"

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [waiting|imports|airflow|download]`: measures, prints Markdown, and writes RESULTS.md."""
+"""`python -m tests.bench [waiting|imports|download|airflow|triggerer]`: measures, prints, and writes RESULTS.md."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tests.bench import report
 from tools.airflow_cluster import exit_on_signals
 
 BOUNDED = ("waiting", "imports", "download")
-"""What `make bench` runs; the part on a real Airflow is asked for by its name."""
+"""What `make bench` runs; the parts on a real Airflow are asked for by their names."""
 
 
 def main() -> int:
     """Run the parts that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=BOUNDED, metavar="waiting, imports, download, airflow")
+    parser.add_argument("parts", nargs="*", default=BOUNDED, metavar="waiting, imports, download, airflow, triggerer")
     parser.add_argument("--rounds", type=int, default=5, help="runs of which the medians are taken")
-    parser.add_argument("--size", type=int, default=1_000, help="waiting videos in the rows that are compared")
+    parser.add_argument("--size", type=int, default=1_000, help="waiting, triggerer: waiting videos that are compared")
     parser.add_argument("--only-head", action="store_true", help="waiting: only those rows")
     parser.add_argument("--videos", default="200x10,50x60", help="airflow: so many videos of so many seconds")
     parser.add_argument("--dry", action="store_true", help="leave RESULTS.md as it is")
@@ -45,6 +45,10 @@ def _run(part: str, chosen: argparse.Namespace) -> int:
         from tests.bench import end_to_end
 
         title, texts = "End to end", end_to_end.measure(chosen.videos)
+    elif part == "triggerer":
+        from tests.bench import in_triggerer
+
+        title, texts = "Waiting in a triggerer", in_triggerer.measure(chosen.size)
     else:
         raise SystemExit(f"there is no part {part!r}")
     text = "\n".join(texts)
