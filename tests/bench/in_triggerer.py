@@ -1,0 +1,190 @@
+"""``python -m tests.bench triggerer``: the CPU that a query takes in a real triggerer, ours and the http one's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import psutil
+
+from tests.bench.end_to_end import cpu_seconds
+from tests.bench.peers import CONN_ID, PEERS, environment
+from tests.bench.report import Aim, Table, shown
+from tests.bench.server import Server, running_server
+from tests.bench.waiting import ENOUGH, HEAD
+from tests.chaos.postgres import binaries, running_postgres
+from tools.airflow_cluster import AirflowCluster, ClusterError
+
+DAGS: Final = Path(__file__).parent / "dags_triggerer"
+TASKS: Final = 10
+"""Tasks in a DAG. A task that starts in the triggerer takes all of its DAG there, which is read and kept for each."""
+SETTLE: Final = 5.0
+IDLE: Final = 20.0
+WINDOW: Final = 40.0
+"""Seconds that are measured."""
+LONGEST_START: Final = 600.0
+"""Seconds in which each video must have been asked for twice."""
+
+
+class Reading(NamedTuple):
+    """What has been used and asked since the beginning, or between two readings.
+
+    :param runner: CPU seconds of the process whose event loop runs the triggers.
+    :param supervisor: CPU seconds of its parent, which starts the triggers and writes what they log.
+    :param lines: that they have logged. Each wakes the supervisor up, and it asks the database for more to do.
+    """
+
+    seconds: float
+    runner: float
+    supervisor: float
+    requests: float
+    connections: float
+    lines: float
+
+    def without(self, idle: Reading) -> Reading:
+        """Take away the CPU that an idle triggerer uses in as much time."""
+        share = self.seconds / idle.seconds
+        runner, supervisor = (used - share * by for used, by in zip(self[1:3], idle[1:3], strict=True))
+        return self._replace(runner=runner, supervisor=supervisor)
+
+    def per_query(self, seconds: float) -> float:
+        """So many seconds for all queries, in milliseconds for one."""
+        return seconds / self.requests * 1e3 if self.requests else float("nan")
+
+
+class Run(NamedTuple):
+    """What one kind of trigger came to.
+
+    :param waiting: tasks that waited in the triggerer to the end of the window.
+    :param used: in the window, what an idle triggerer uses taken away.
+    """
+
+    waiting: int
+    idle: Reading
+    used: Reading
+
+    @property
+    def cpu_per_query(self) -> float:
+        """Milliseconds, both processes."""
+        return self.used.per_query(self.used.runner + self.used.supervisor)
+
+
+def measure(size: int) -> Iterator[str]:
+    """Run everything, and yield the parts of the report."""
+    programs = binaries()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        server = stack.enter_context(running_server(folder, tls=True))
+        runs = {peer: _run(peer, size, server, folder, programs) for peer in HEAD}
+    database = "PostgreSQL" if programs else "SQLite"
+    yield f"{database}, TLS; one run each, {WINDOW:.0f} s of it measured. CPU is without an idle triggerer's.\n"
+    yield _table(runs)
+    ours, http = (runs[peer].cpu_per_query for peer in HEAD)
+    yield shown([Aim("CPU per query in the triggerer, of HttpSensorTrigger's", ours / http, 0.05)])
+
+
+def _run(peer: str, size: int, server: Server, folder: Path, programs: Path | None) -> Run:
+    """Measure once, with an Airflow of its own: the connection of each peer has the same name."""
+    server.do("reset")
+    with ExitStack() as stack:
+        database = "sqlite"
+        if programs:
+            database = stack.enter_context(running_postgres(folder / f"postgres_{peer}", programs)).url
+        env = _env(peer, size, server)
+        airflow = stack.enter_context(AirflowCluster(folder / f"airflow_{peer}", DAGS, env, database=database))
+        dag_ids = [f"bench_waiting_{first}" for first in range(0, size, TASKS)]
+        for dag_id in dag_ids:
+            airflow.wait_until_dag_parsed(dag_id)
+        time.sleep(SETTLE)
+        idle = _window(airflow, server, IDLE)
+        for dag_id in dag_ids:
+            airflow.trigger(dag_id)
+        _wait_until_asked(airflow, server, size)
+        used = _window(airflow, server, WINDOW)
+        run = Run(_waiting(airflow), idle, used.without(idle))
+    told = {"idle": idle._asdict(), "used": used._asdict(), "ms": run.cpu_per_query, "waiting": run.waiting}
+    print(f"  {peer} x {size}: {json.dumps(told)}", file=sys.stderr, flush=True)
+    return run
+
+
+def _env(peer: str, size: int, server: Server) -> dict[str, str]:
+    return {
+        **environment(peer, server.url, server.bundle, ENOUGH),
+        "BENCH_PEER": peer,
+        "BENCH_CONN_ID": CONN_ID,
+        "BENCH_VIDEOS": str(size),
+        "BENCH_TASKS": str(TASKS),
+        "AIRFLOW__TRIGGERER__CAPACITY": str(2 * size),
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",  # not once more in the window
+    }
+
+
+def _wait_until_asked(airflow: AirflowCluster, server: Server, size: int) -> None:
+    patience = time.monotonic() + LONGEST_START
+    while (counted := server.do("count"))["videos_asked"] < size or counted["least_asked"] < 2:
+        if time.monotonic() > patience:
+            raise ClusterError(f"not each video was asked for twice: {counted}\n{airflow.log_tail('triggerer')}")
+        time.sleep(0.5)
+
+
+def _window(airflow: AirflowCluster, server: Server, seconds: float) -> Reading:
+    before = _read(airflow, server)
+    time.sleep(seconds)
+    after = _read(airflow, server)
+    return Reading(*(to - since for since, to in zip(before, after, strict=True)))
+
+
+def _read(airflow: AirflowCluster, server: Server) -> Reading:
+    cpu = {True: 0.0, False: 0.0}
+    for process in airflow.processes("triggerer"):
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            cpu[process.pid == os.getsid(process.pid)] += cpu_seconds(process)
+    now, counted = time.monotonic(), server.do("count")
+    return Reading(now, cpu[False], cpu[True], counted["requests"], counted["connections"], _lines(airflow))
+
+
+def _lines(airflow: AirflowCluster) -> int:
+    return sum(log.read_bytes().count(b"\n") for log in (airflow.home / "logs").rglob("*.trigger.*.log"))
+
+
+def _waiting(airflow: AirflowCluster) -> int:
+    params = {"state": "deferred", "limit": 1}
+    return int(airflow.api("GET", "/dags/~/dagRuns/~/taskInstances", params=params)["total_entries"])
+
+
+def _table(runs: dict[str, Run]) -> str:
+    table = Table(
+        *("trigger", "waiting", "queries/s", "CPU per query, ms", "of HttpSensorTrigger's"),
+        *(
+            "in the runner, ms",
+            "in its supervisor, ms",
+            "idle, % of a core",
+            "log lines",
+            "connections opened",
+            "for queries",
+        ),
+    )
+    for peer, run in runs.items():
+        used, idle = run.used, run.idle
+        table.add(
+            PEERS[peer].name,
+            f"{run.waiting:,}",
+            f"{used.requests / used.seconds:.1f}",
+            f"{run.cpu_per_query:.2f}",
+            f"{run.cpu_per_query / runs['http'].cpu_per_query:.3f}",
+            f"{used.per_query(used.runner):.2f}",
+            f"{used.per_query(used.supervisor):.2f}",
+            f"{(idle.runner + idle.supervisor) / idle.seconds:.1%}".rstrip("%"),
+            f"{used.lines:.0f}",
+            f"{used.connections:.0f}",
+            f"{used.requests:.0f}",
+        )
+    return str(table)
