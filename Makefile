@@ -61,7 +61,7 @@ matrix: $(READY) ## Run the unit tests and the main job on every supported Airfl
 chaos: $(READY) ## Kill, freeze and break a real Airflow at the worst moments, and count the charges (SERIES="2.11": on it)
 	$(PY) -m tests.chaos $(SERIES)
 
-bench: $(READY) ## Measure beside other providers, about 20 minutes (PARTS="waiting imports download airflow": those)
+bench: $(READY) ## Measure beside other providers, about 20 minutes (PARTS="waiting imports download triggerer airflow": those)
 	$(PY) -m uv pip install --quiet --python $(PY) --constraints $(CONSTRAINTS) --editable '.[dev,bench]'
 	$(PY) -m tests.bench $(PARTS)
 
