@@ -274,10 +274,14 @@ class VideoWait:
 
 
 def checked_video_task_id(value: Any) -> str:
-    """Return ``value`` if it can be a task ID.
+    """Return ``value`` as a task ID, if it can be one.
+
+    A whole number is what ``render_template_as_native_obj=True`` makes of an ID of digits.
 
     :raises InvalidRequestError: for what a template renders to when the task before has returned none.
     """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     if not isinstance(value, str) or not value.strip() or value == "None":
         raise InvalidRequestError(
             f"video_task_id={value!r} is no task ID; give the one that CreateDigitalHumanVideoOperator returned."

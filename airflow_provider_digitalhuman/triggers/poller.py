@@ -39,6 +39,9 @@ LOOKUP_TIMEOUT: Final = 60.0
 """Seconds for a look-up of the connection."""
 SWEEP_INTERVAL: Final = 30.0
 """Seconds between two looks for videos that are past all deadlines."""
+SAY_PAUSE: Final = 1.0
+"""Seconds in which lines of progress gather, to be written together: each that comes alone wakes Airflow's supervisor
+of the triggers up, which then asks the database for news; that costs 20 times as much as the query."""
 
 
 class Client(Protocol):
@@ -113,6 +116,7 @@ class Poller:
         self._due: list[tuple[float, int, _Waiter]] = []
         self._order = itertools.count()  # first come, first served among those due at the same time
         self._queries: set[asyncio.Task[None]] = set()
+        self._lines: list[tuple[_Waiter, str]] = []
         self._timer: asyncio.TimerHandle | None = None
         # A context of its own, not that of the first trigger: what is logged in there belongs to none of them.
         self._context = contextvars.Context()
@@ -133,6 +137,7 @@ class Poller:
             self._waiting.discard(waiter)
             if not self._waiting:
                 self._close()
+            self._say_all()
 
     def _put(self, waiter: _Waiter, seconds: float) -> None:
         heapq.heappush(self._due, (self._loop.time() + seconds, next(self._order), waiter))
@@ -184,12 +189,22 @@ class Poller:
             if isinstance(decision, Wait):
                 self._put(waiter, decision.seconds)
                 if decision.say:
-                    waiter.context.run(waiter.say, decision.say)
+                    self._say_soon(waiter, decision.say)
             else:
                 waiter.ended.set_result(decision)
         except Exception as error:  # a mistake in here must not leave a trigger waiting for ever
             if not waiter.ended.done():
                 waiter.ended.set_exception(error)
+
+    def _say_soon(self, waiter: _Waiter, line: str) -> None:
+        if not self._lines:
+            self._loop.call_later(SAY_PAUSE, self._say_all, context=self._context)
+        self._lines.append((waiter, line))
+
+    def _say_all(self) -> None:
+        lines, self._lines = self._lines, []
+        for waiter, line in lines:
+            waiter.context.run(waiter.say, line)
 
     def _give_up_those_late(self) -> None:
         """End the waits whose last query could not be made: while the key is paused, or everything hangs."""

@@ -68,10 +68,11 @@ def measure(rounds: int) -> Iterator[str]:
     """Run everything, and yield the parts of the report."""
     with tempfile.TemporaryDirectory() as name, running_server(Path(name), tls=True) as server:
         folder = Path(name)
+        server.do("set", latency=0.0)  # what a server takes is no client's merit or fault
         table, aims = Table("", "ours, ms CPU", "HttpOperator, ms CPU", "ratio", "modules", "HttpOperator's"), []
         for what, programs, most in _cases(folder):
             ours, http = _medians(programs, rounds, server, folder)
-            # What counts for a submission is how long it takes, the server's 50 ms included.
+            # What counts for a submission is how long it takes.
             figure = "wall" if what.startswith("cold") else "cpu"
             ratio = ours[figure] / http[figure]
             cells = (f"{ours[figure]:.0f}", f"{http[figure]:.0f}", f"{ratio:.3f}")
@@ -79,7 +80,8 @@ def measure(rounds: int) -> Iterator[str]:
             aims.append(Aim(f"{what}, of HttpOperator's", ratio, most))
             if what == "import":
                 aims.append(Aim("modules that the import adds", ours["modules"], 20))
-    yield f"Medians of {rounds} runs in turn, in processes that have imported `airflow.sdk`.\n"
+    yield f"Medians of {rounds} runs in turn, in processes that have imported `airflow.sdk`."
+    yield "The server answers at once.\n"
     yield str(table)
     yield shown(aims)
 

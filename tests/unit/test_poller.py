@@ -185,6 +185,33 @@ class TestSharing:
 
         run_virtually(main())
 
+    def test_lines_are_written_together(self) -> None:
+        async def main() -> set[float]:
+            world, moments = World(processing, ceiling=1000.0), []
+            waits = [world.wait(f"v{number}", 30.0, lambda line: moments.append(now())) for number in range(50)]
+            await asyncio.gather(*waits)
+            assert len(moments) == 50, "each says its first status"
+            return set(moments)
+
+        assert len(run_virtually(main())) <= 2
+
+    def test_no_line_is_lost_or_late_when_the_wait_ends(self) -> None:
+        heard: list[str] = []
+
+        async def main() -> None:
+            world = World(processing)
+            wait = asyncio.create_task(world.wait("v", 3600.0, heard.append))
+            while not world.asked["v"]:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(2 * world.latency)
+            assert heard == []
+            await cancel([wait])
+            assert len(heard) == 1
+            await asyncio.sleep(10)
+
+        run_virtually(main())
+        assert len(heard) == 1
+
     def test_the_registry_has_one_poller_per_connection_and_loop(self) -> None:
         async def main() -> Poller:
             assert poller_for("a") is poller_for("a")

@@ -314,10 +314,15 @@ class TestBlocking:
             wait_for(KeyError("a bug"))
 
 
-@pytest.mark.parametrize("value", [None, "", " ", "None", 7, ["a"]])
+@pytest.mark.parametrize("value", [None, "", " ", "None", True, 7.5, ["a"]])
 def test_what_cannot_be_a_task_id_is_refused(value: object) -> None:
     with pytest.raises(InvalidRequestError, match="no task ID"):
         checked_video_task_id(value)
+
+
+@pytest.mark.parametrize("value", ["7", 7])
+def test_an_id_of_digits_may_have_become_a_number(value: object) -> None:
+    assert checked_video_task_id(value) == "7"
 
 
 class TestTimes:
