@@ -6,7 +6,6 @@ where a person cleared the task after having been told.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -48,8 +47,7 @@ class Attempt(NamedTuple):
     try_number: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmissionRecord:
+class SubmissionRecord(NamedTuple):
     """What is written down of a submission. No key, and no query string of a URL.
 
     :param stage: how far it got.
@@ -82,11 +80,11 @@ class SubmissionRecord:
 
     def at(self, stage: Stage, **changes: Any) -> "SubmissionRecord":
         """Return the record at another stage."""
-        return replace(self, stage=stage, **changes)
+        return self._replace(stage=stage, **changes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON types, what is empty left out."""
-        fields = asdict(self) | {"stage": self.stage.value, "earlier": list(self.earlier)}
+        fields = self._asdict() | {"stage": self.stage.value, "earlier": list(self.earlier)}
         return {"version": _VERSION, **{key: value for key, value in fields.items() if value not in (None, [])}}
 
     @classmethod
@@ -98,7 +96,7 @@ class SubmissionRecord:
         try:
             if value["version"] != _VERSION:
                 raise ValueError(f"written by a later version of this provider: {value['version']!r}")
-            fields = {key: value[key] for key in cls.__dataclass_fields__ if key in value}
+            fields = {key: value[key] for key in cls._fields if key in value}
             converted = {
                 "stage": Stage(fields["stage"]),
                 "generation": int(fields["generation"]),

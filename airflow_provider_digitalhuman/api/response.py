@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 import pendulum
 
@@ -44,8 +44,7 @@ _FAILED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.
 _VOCABULARY: Final = frozenset(TaskStatus)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer as it came.
 
     :param http_status: HTTP status code.
@@ -56,10 +55,13 @@ class Answer:
     """
 
     http_status: int
-    body: bytes = field(repr=False)
+    body: bytes
     retry_after: str | None = None
-    location: str | None = field(default=None, repr=False)
-    secret: str = field(default="", repr=False)
+    location: str | None = None
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"Answer({self.describe()})"
 
     def retry_after_seconds(self) -> float | None:
         """Return the seconds that ``Retry-After`` asks to wait; None if it is absent or makes no sense."""
@@ -215,9 +217,7 @@ _CODE_MEANING: Final[Mapping[str, _Meaning]] = {
 _REFUSED_ON_CREATE: Final = frozenset({400, 404, 405, 413, 415, 422})
 _REDIRECTS: Final = frozenset({301, 307, 308})
 """302 and 303 are left out: servers send them after a POST that they have carried out."""
-_BALANCE_WORDS: Final = re.compile(
-    r"余额|欠费|充值|arrears|(?<!im)balance(?![dr])|insufficient.?(?:credit|fund|quota)", re.IGNORECASE
-)
+_BALANCE_WORDS: Final = r"(?i)余额|欠费|充值|arrears|(?<!im)balance(?![dr])|insufficient.?(?:credit|fund|quota)"
 _ALIASES: Final = ("result_url", "resultUrl", "videoUrl")
 _MILLISECONDS_FROM: Final = 1e12
 _DEEPEST: Final = 20
@@ -273,7 +273,7 @@ def _key_refused(said: str) -> AuthenticationError:
 
 def _refused(answer: Answer, said: str) -> DigitalHumanError:
     # Nothing was accepted either way: the words only choose how the refusal is called (contract F8).
-    kind = InsufficientBalanceError if _BALANCE_WORDS.search(answer.text()) else RequestRefusedError
+    kind = InsufficientBalanceError if re.search(_BALANCE_WORDS, answer.text()) else RequestRefusedError
     return kind(said)
 
 

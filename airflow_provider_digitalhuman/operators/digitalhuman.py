@@ -164,15 +164,12 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
 
     def execute(self, context: "Context") -> str:
         """Submit the video, unless this task instance has done so already, and return the vendor's task ID."""
-        from airflow_provider_digitalhuman.waiting import VideoWait
-
         with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             submission = self._submission(context)
             task = self._submit_or_go_on(hook, submission)
-            wait = VideoWait(task.id, deadline=time.time() + self.timeout, poll_interval=self.poll_interval)
-            return self._conclude(
-                context, hook, submission, lambda: self._outcome(context, hook, task, wait), wait.times
-            )
+            wait = self._new_wait(task) if self.wait_for_completion or task.is_failed else None
+            times = wait.times if wait else dict
+            return self._conclude(context, hook, submission, lambda: self._outcome(context, hook, task, wait), times)
 
     def execute_complete(self, context: "Context", event: Any) -> str:
         """Go on after the wait in the triggerer, and return the vendor's task ID."""
@@ -262,20 +259,31 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             self.log.warning("The state of video task %s could not be asked for: %s", recorded.id, error)
             return recorded
 
-    def _outcome(self, context: "Context", hook: DigitalHumanHook, task: "VideoTask", wait: "VideoWait") -> "VideoTask":
-        """Return the task as this operator ends with it; raises what ends it otherwise, or defers."""
+    def _new_wait(self, task: "VideoTask") -> "VideoWait":
+        from airflow_provider_digitalhuman.waiting import VideoWait
+
+        return VideoWait(task.id, deadline=time.time() + self.timeout, poll_interval=self.poll_interval)
+
+    def _outcome(
+        self, context: "Context", hook: DigitalHumanHook, task: "VideoTask", wait: "VideoWait | None"
+    ) -> "VideoTask":
+        """Return the task as this operator ends with it; raises what ends it otherwise, or defers.
+
+        :param wait: None where there is nothing to wait for.
+        """
+        self._keep(task, context)
+        push_video_link(context["ti"])
+        return task if wait is None else self._waited_for(hook, task, wait)
+
+    def _waited_for(self, hook: DigitalHumanHook, task: "VideoTask", wait: "VideoWait") -> "VideoTask":
         from airflow_provider_digitalhuman.waiting import Wait, query_outcome, wait_blocking
 
         def query() -> "VideoTask":
             return hook.query_video(task.id)
 
-        self._keep(task, context)
-        push_video_link(context["ti"])
         known = wait.judge(task, time.time())
         if not isinstance(known, Wait):
             return known.result()
-        if not self.wait_for_completion:
-            return task
         if not self.deferrable:
             return wait_blocking(query, wait, say=self.log.info, sleep=time.sleep, clock=time.time)
         # Once in the worker: a video that is there already needs no trigger.

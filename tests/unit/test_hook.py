@@ -378,7 +378,7 @@ def test_a_key_replaced_in_the_connection_is_picked_up(connect: Connect, serve: 
     assert hook.query_video("abc").status == "processing"
 
 
-@pytest.mark.parametrize("video_task_id", ["", "  ", None, 17])
+@pytest.mark.parametrize("video_task_id", ["", "  ", None, 1.5])
 def test_an_id_that_is_none_is_not_asked_for(
     connect: Connect, serve: Serve, waits: list[float], video_task_id: Any
 ) -> None:
