@@ -1,6 +1,7 @@
 """``python -m tests.bench imports``: what every task process pays before it does anything, beside ``HttpOperator``.
 
-Each figure comes from processes of their own that have imported ``airflow.sdk``, as the one that Airflow forks has.
+Each figure comes from processes of their own that have imported what is there anyway: ``airflow.sdk`` where a DAG file
+is read, and Airflow's task runner and its supervisor, too, where a task runs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,8 +43,10 @@ ti = SimpleNamespace(
 task = {task}
 task.execute({{"ti": ti, "task_instance": ti}})
 """
+PARSING: Final = "airflow.sdk"
+RUNNING: Final = "airflow.sdk, airflow.sdk.execution_time.supervisor, airflow.sdk.execution_time.task_runner"
 PROGRAM: Final = """
-import airflow.sdk, json, sys, time, logging
+import {loaded}, json, sys, time, logging
 logging.disable()
 before, cpu, started = set(sys.modules), time.process_time(), time.perf_counter()
 {measured}
@@ -71,47 +74,58 @@ def measure(rounds: int) -> Iterator[str]:
         server.do("set", latency=0.0)  # what a server takes is no client's merit or fault
         table, aims = Table("", "ours, ms CPU", "HttpOperator, ms CPU", "ratio", "modules", "HttpOperator's"), []
         for what, programs, most in _cases(folder):
-            ours, http = _medians(programs, rounds, server, folder)
-            # What counts for a submission is how long it takes.
-            figure = "wall" if what.startswith("cold") else "cpu"
-            ratio = ours[figure] / http[figure]
+            runs = _runs(programs, rounds, server, folder)
+            ours, http = (_medians(of_one) for of_one in zip(*runs, strict=True))
+            figure = "wall" if what.startswith("cold") else "cpu"  # what counts for a submission is how long it takes
+            ratio = statistics.median(one[figure] / other[figure] for one, other in runs)
             cells = (f"{ours[figure]:.0f}", f"{http[figure]:.0f}", f"{ratio:.3f}")
             table.add(what, *cells, f"{ours['modules']:.0f}", f"{http['modules']:.0f}")
             aims.append(Aim(f"{what}, of HttpOperator's", ratio, most))
             if what == "import":
                 aims.append(Aim("modules that the import adds", ours["modules"], 20))
-    yield f"Medians of {rounds} runs in turn, in processes that have imported `airflow.sdk`."
-    yield "The server answers at once.\n"
+    yield f"Medians of {rounds} runs in turn, also of the ratio of each two; in processes that have imported `airflow.sdk`; for the submission, what a"
+    yield "task process has loaded. The server answers at once.\n"
     yield str(table)
     yield shown(aims)
 
 
 def _cases(folder: Path) -> Iterator[tuple[str, dict[str, str], float]]:
-    yield "import", OPERATORS, 0.1
+    yield "import", {name: _program(PARSING, imported) for name, imported in OPERATORS.items()}, 0.1
     for count, most in ((1, 0.15), (200, 0.3)):
         programs = {}
         for name, imported in OPERATORS.items():
             file = folder / f"dag_{name}_{count}.py"
             file.write_text(DAG_FILE.format(imported=imported, count=count, task=TASKS[name]))
-            programs[name] = f"import runpy; runpy.run_path({str(file)!r})"
+            programs[name] = _program(PARSING, f"import runpy; runpy.run_path({str(file)!r})")
         yield f"parse {count} task{'s' * (count > 1)}", programs, most
-    submissions = {name: OPERATORS[name] + SUBMIT.format(task=TASKS[name]) for name in OPERATORS}
+    submissions = {name: _program(RUNNING, OPERATORS[name] + SUBMIT.format(task=TASKS[name])) for name in OPERATORS}
     yield "cold submission over TLS (wall clock)", submissions, 0.5
 
 
-def _medians(programs: dict[str, str], rounds: int, server: Server, home: Path) -> list[Figures]:
-    runs: dict[str, list[Figures]] = {name: [] for name in programs}
-    for _ in range(rounds):
-        for name, measured in programs.items():
-            runs[name].append(_run(measured, environment(name, server.url, server.bundle, 20), server, home))
-    return [{key: statistics.median(one[key] for one in each) for key in each[0]} for each in runs.values()]
+def _program(loaded: str, measured: str) -> str:
+    return PROGRAM.format(loaded=loaded, measured=measured)
 
 
-def _run(measured: str, connection: dict[str, str], server: Server, home: Path) -> Figures:
+def _runs(programs: dict[str, str], rounds: int, server: Server, home: Path) -> list[list[Figures]]:
+    return [
+        [
+            _run(program, environment(name, server.url, server.bundle, 20), server, home)
+            for name, program in programs.items()
+        ]
+        for _ in range(rounds)
+    ]
+
+
+def _medians(runs: Iterable[Figures]) -> Figures:
+    runs = list(runs)
+    return {key: statistics.median(one[key] for one in runs) for key in runs[0]}
+
+
+def _run(program: str, connection: dict[str, str], server: Server, home: Path) -> Figures:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     trusted = {"REQUESTS_CA_BUNDLE": server.bundle or ""}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM.format(measured=measured)],
+        [sys.executable, "-W", "ignore", "-c", program],
         env={**inherited, "AIRFLOW_HOME": str(home), **connection, **trusted},
         stdout=subprocess.PIPE,
         text=True,

@@ -177,7 +177,7 @@ class TestAsAirflowsOwn:
         with pytest.raises(AirflowSensorTimeout, match=f"{ID}.*a clear of this Airflow task goes on"):
             run(a_sensor(timeout=0.2, **MODES[mode]), context)
 
-    @pytest.mark.parametrize("value", ["None", "", None, 7])
+    @pytest.mark.parametrize("value", ["None", "", None, True])
     def test_what_is_no_id_is_refused_without_a_query(
         self, mode: str, value: Any, connect: Connect, serve: Serve, context: dict[str, Any]
     ) -> None:
