@@ -83,8 +83,8 @@ def measure(rounds: int) -> Iterator[str]:
             aims.append(Aim(f"{what}, of HttpOperator's", ratio, most))
             if what == "import":
                 aims.append(Aim("modules that the import adds", ours["modules"], 20))
-    yield f"Medians of {rounds} runs in turn, also of the ratio of each two; in processes that have imported `airflow.sdk`; for the submission, what a"
-    yield "task process has loaded. The server answers at once.\n"
+    yield f"Medians of {rounds} runs in turn, also of the ratio of each two; in processes that have imported"
+    yield "`airflow.sdk`; for the submission, what a task process has loaded. The server answers at once.\n"
     yield str(table)
     yield shown(aims)
 
