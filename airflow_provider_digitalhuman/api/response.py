@@ -288,39 +288,37 @@ def _json_object(answer: Answer) -> Mapping[str, Any] | None:
         payload = json.loads(answer.body)
     except (ValueError, RecursionError):  # a bad encoding is a ValueError too
         return None
-    return _without_secret(_storable(payload), answer.secret) if isinstance(payload, dict) else None
+    return _clean(payload, answer.secret) if isinstance(payload, dict) else None
 
 
-def _storable(value: Any, depth: int = 0) -> Any:
-    """Return ``value`` as any XCom database can keep it: no NUL, lone surrogate, infinity or endless nesting."""
-    if isinstance(value, str):
-        return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, float) and not math.isfinite(value):  # NaN, Infinity, 1e999
-        return None
-    if isinstance(value, dict | list) and depth >= _DEEPEST:
-        return None
-    if isinstance(value, dict):
-        return {_storable(key): _storable(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_storable(item, depth + 1) for item in value]
-    return value
-
-
-def _without_secret(value: Any, secret: str, name: str | None = None) -> Any:
-    """Return ``value`` without the key, should a server echo it: the task goes to XCom.
+def _clean(value: Any, secret: str, name: str | None = None, depth: int = 0) -> Any:
+    """Return ``value`` as it may go to XCom: what any database can keep, and without the key, should a server echo it.
 
     What the task is found by is left alone if the key is so short that it can be in there by chance.
     """
-    if isinstance(value, dict):
-        return {
-            key if key in _NAMES else _masked(key, secret): _without_secret(item, secret, key)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_without_secret(item, secret) for item in value]
-    if not isinstance(value, str) or (name in _TAKEN_AS_IS and len(secret) < _NOT_BY_CHANCE):
+    if isinstance(value, str):
+        text = _storable(value)
+        return text if name in _TAKEN_AS_IS and len(secret) < _NOT_BY_CHANCE else _masked(text, secret)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # NaN, Infinity, 1e999
+    if not isinstance(value, dict | list):
         return value
-    return _masked(value, secret)
+    if depth >= _DEEPEST:
+        return None
+    if isinstance(value, list):
+        return [_clean(item, secret, None, depth + 1) for item in value]
+    cleaned = {}
+    for key, item in value.items():
+        name = _storable(key)
+        cleaned[name if name in _NAMES else _masked(name, secret)] = _clean(item, secret, name, depth + 1)
+    return cleaned
+
+
+def _storable(text: str) -> str:
+    """Return ``text`` without NUL and lone surrogates."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _masked(text: str, secret: str) -> str:

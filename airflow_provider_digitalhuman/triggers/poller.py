@@ -131,6 +131,7 @@ class Poller:
         waiter = _Waiter(wait, say, self._loop.create_future())
         self._waiting.add(waiter)
         self._put(waiter, first_in)
+        self._set_timer()
         try:
             return await waiter.ended
         finally:  # also when the trigger is cancelled
@@ -141,7 +142,6 @@ class Poller:
 
     def _put(self, waiter: _Waiter, seconds: float) -> None:
         heapq.heappush(self._due, (self._loop.time() + seconds, next(self._order), waiter))
-        self._set_timer()
 
     def _set_timer(self) -> None:
         if not self._due or not self._has_room():
