@@ -43,7 +43,7 @@ NO_URL_TRIES: Final = 5
 LONGEST_TROUBLE_BACKOFF: Final = 60.0
 """Seconds that a query is put off by errors in a row, unless the server or the poll interval asks for more."""
 
-_FIRST_SAY: Final = 60.0
+_FIRST_SAY: Final = 120.0
 _LONGEST_SAY: Final = 600.0
 
 

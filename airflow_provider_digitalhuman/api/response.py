@@ -409,7 +409,8 @@ def _moment(value: Any) -> pendulum.DateTime | None:
         return None
     try:
         seconds = float(value)
-        return pendulum.from_timestamp(seconds / 1000 if seconds > _MILLISECONDS_FROM else seconds)
+        seconds = seconds / 1000 if seconds > _MILLISECONDS_FROM else seconds
+        return pendulum.DateTime.fromtimestamp(seconds, pendulum.UTC)
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -11,6 +11,7 @@ import ssl
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -25,6 +26,8 @@ MAX_ANSWER: Final = 64 * 1024
 """Bytes of an answer's head, and of its body, that are read; the API's answers have a few hundred."""
 LONGEST_IDLE: Final = 45.0
 """Seconds after which a kept connection is not used again: servers close theirs after about a minute."""
+ANSWERS_KEPT: Final = 4096
+"""Answers whose meaning is kept, a few kilobytes each: most say what the one before has said for the same video."""
 _NO_BODY: Final = frozenset({204, 304})
 
 
@@ -87,6 +90,7 @@ class QueryClient:
         self._route = route
         self._head = _request_head(settings, route)
         self._prefix = settings.base_url if route.proxy and not route.tls else route.target.path
+        self._read = lru_cache(ANSWERS_KEPT)(read_query)
         self._idle: list[_Connection] = []
         self._closed = False
 
@@ -108,7 +112,7 @@ class QueryClient:
         except (OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError, zlib.error) as error:
             reason = f"{type(error).__name__}: {error}".replace(self._settings.api_key, "***")
             raise QueryError(f"The query for video task {video_task_id} brought no answer: {reason}.") from error
-        return read_query(answer, video_task_id)
+        return self._read(answer, video_task_id)
 
     def close(self) -> None:
         """Close the idle connections now, and those in use when their query ends."""

@@ -85,6 +85,16 @@ class TestRequest:
         query(server.url, times=3)
         assert server.connections == 3
 
+    def test_an_answer_is_believed_as_it_comes_also_after_the_same_ones(self, serve: Serve) -> None:
+        def script(peer: Peer) -> None:
+            for answer in (PROCESSING, PROCESSING, COMPLETED):
+                assert peer.read_request()
+                peer.send(answer)
+
+        server = serve(script)
+        assert query(server.url, times=3).status == "completed"
+        assert (len(server.requests), server.connections) == (3, 1)
+
     def test_a_reset_on_a_fresh_connection_is_not_tried_again(self, serve: Serve) -> None:
         def script(peer: Peer) -> None:
             peer.read_request()
