@@ -31,6 +31,10 @@ NAMES: Final = {
 SHORT: Final = 30.0
 """Seconds of a video below which the aims for short ones count."""
 LONGEST_RUN: Final = 900.0
+WARM_SECONDS: Final = 15.0
+"""Seconds of the videos that come first, so that all is there that is made at first use, in the triggerer too."""
+IDLE: Final = 20.0
+"""Seconds in which it is measured what Airflow takes when nothing runs."""
 
 Figures = dict[str, float]
 
@@ -68,7 +72,7 @@ def measure(videos: str) -> Iterator[str]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         server = stack.enter_context(running_server(folder, tls=False))
-        programs = binaries()
+        programs, dags = binaries(), _dags(folder / "dags")
         for place, size in enumerate(videos.split(",")):
             count, seconds = (int(number) for number in size.split("x"))
             with ExitStack() as cluster:
@@ -76,7 +80,8 @@ def measure(videos: str) -> Iterator[str]:
                 if programs:
                     database = cluster.enter_context(running_postgres(folder / f"postgres{place}", programs)).url
                 home = folder / f"airflow{place}"
-                airflow = cluster.enter_context(AirflowCluster(home, DAGS, _env(server, count), database=database))
+                airflow = cluster.enter_context(AirflowCluster(home, dags, _env(server, count), database=database))
+                _warm_up(airflow, server)
                 found = {dag_id: _run(airflow, server, dag_id, count, seconds) for dag_id in NAMES}
             for dag_id, figures in found.items():
                 _row(table, f"{count} of {seconds} s", NAMES[dag_id], figures)
@@ -98,13 +103,37 @@ def _env(server: Server, count: int) -> dict[str, str]:
     }
 
 
+def _dags(folder: Path) -> Path:
+    """Return a folder with the DAGs, and with a small one of each in files of their own, for the warming up."""
+    folder.mkdir()
+    for file in DAGS.glob("*.py"):
+        text = file.read_text()
+        (folder / file.name).write_text(text)
+        for dag_id in NAMES:
+            text = text.replace(dag_id, _warm(dag_id))
+        (folder / f"warm_{file.name}").write_text(text.replace('os.environ["BENCH_VIDEOS"]', '"1"'))
+    return folder
+
+
+def _warm(dag_id: str) -> str:
+    return f"warm_{dag_id}"
+
+
+def _warm_up(airflow: AirflowCluster, server: Server) -> None:
+    server.do("reset")
+    server.do("set", seconds=WARM_SECONDS)
+    for dag_id in NAMES:
+        airflow.wait_until_dag_parsed(_warm(dag_id))
+        airflow.wait_for_run(_warm(dag_id), airflow.trigger(_warm(dag_id)), timeout=LONGEST_RUN)
+
+
 def _run(airflow: AirflowCluster, server: Server, dag_id: str, count: int, seconds: int) -> Figures:
     airflow.wait_until_dag_parsed(dag_id)
     server.do("reset")
     server.do("set", seconds=seconds)
     cpu = Cpu(airflow)
     idle_from, idle_cpu = time.monotonic(), cpu.read()
-    time.sleep(5)
+    time.sleep(IDLE)
     idle = (cpu.read() - idle_cpu) / (time.monotonic() - idle_from)
     before, started = cpu.read(), time.monotonic()
     log = airflow.component_log("scheduler")
