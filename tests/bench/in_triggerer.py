@@ -28,8 +28,8 @@ TASKS: Final = 10
 """Tasks in a DAG. A task that starts in the triggerer takes all of its DAG there, which is read and kept for each."""
 SETTLE: Final = 5.0
 IDLE: Final = 20.0
-WINDOW: Final = 240.0
-"""Seconds that are measured: so many that each of ours also says in between how it goes."""
+WINDOW: Final = 120.0
+"""Seconds that are measured: so many that most of ours also say in between how they are going."""
 LONGEST_START: Final = 600.0
 """Seconds in which each video must have been asked for twice."""
 
