@@ -20,6 +20,8 @@ SUBMIT_TIMEOUT: Final = 180.0
 """Seconds for the answer to a create; long, because a time-out there is the most expensive event there is."""
 QUERY_TIMEOUT: Final = 30.0
 """Seconds for the answer to a query."""
+LONGEST_IDLE: Final = 45.0
+"""Seconds after which a kept connection is not used again: servers close theirs after about a minute."""
 
 MIN_POLL_INTERVAL: Final = 5.0
 MAX_POLL_INTERVAL: Final = 10.0

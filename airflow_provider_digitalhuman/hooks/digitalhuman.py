@@ -53,8 +53,8 @@ class SubmissionObserver(Protocol):
 class DigitalHumanHook(BaseHook):
     """Submits lip-sync videos to the DigitalHuman API and asks for them.
 
-    Building a hook costs nothing: the connection is read on first use, and one ``requests.Session`` with
-    keep-alive serves all calls. Use it as a context manager, or call :meth:`close`, to end the session.
+    Building a hook costs nothing: the connection is read on first use, and one HTTP connection is kept for all calls
+    of a thread. Use it as a context manager, or call :meth:`close`, to end it.
 
     :param digitalhuman_conn_id: ID of the Airflow connection.
     """
@@ -105,7 +105,7 @@ class DigitalHumanHook(BaseHook):
         return Transport(self.settings)
 
     def close(self) -> None:
-        """End the HTTP session; the next call opens a new one."""
+        """End the HTTP connection; the next call opens a new one."""
         transport = self.__dict__.pop("_transport", None)
         if transport is not None:
             transport.close()
@@ -120,11 +120,13 @@ class DigitalHumanHook(BaseHook):
         :param observer: is told of each step, so that it can be written down before the next one.
         :returns: the vendor's task. Its status can already be ``failed`` (F11).
         :raises InvalidRequestError: media that the API cannot reach; nothing was sent.
+        :raises InvalidConnectionError: a connection that cannot be used; nothing was sent.
         :raises ServiceUnreachableError, RateLimitError: not accepted, another try can help.
         :raises AuthenticationError, InsufficientBalanceError, RequestRefusedError: not accepted.
         :raises SubmissionUnknownError: it may have been accepted and charged; it is never sent again from here.
         """
         request.check_reachable_from(self.settings.base_url)
+        _ = self._transport  # what is wrong with the connection is told before anything is written down
         return _with_backoff(
             lambda: self._submit_once(request, observer),
             (ServiceUnreachableError, RateLimitError),

@@ -18,12 +18,12 @@ from airflow_provider_digitalhuman.api.endpoints import (
 )
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
+from airflow_provider_digitalhuman.hooks.route import PROXY_SCHEMES
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
 _LARGEST_NUMBER: Final = 86_400
-_PROXY_SCHEMES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _WORDS: Final[Mapping[str, bool]] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -212,6 +212,6 @@ def _proxies(value: Any) -> Mapping[str, str]:
 def _is_proxy(url: Any) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0 and _is_plain(url)
+        return parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0 and _is_plain(url)
     except (TypeError, ValueError, AttributeError):
         return False

@@ -1,27 +1,29 @@
-"""HTTP for one connection: a keep-alive session that knows whether a request's bytes have left this machine."""
+"""HTTP for one connection: a kept connection that knows whether a request's bytes have left this machine.
 
-import socket
+By ``httpcore``, which a task process of Airflow 3 has loaded for its own API: importing ``requests`` would take as long
+as all else that a submission does.
+"""
+
+import json
+import logging
 import threading
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+import time
+from contextvars import ContextVar
+from typing import Any, Final
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+import httpcore
 
 from airflow_provider_digitalhuman import __version__
+from airflow_provider_digitalhuman.api.encoding import bounded, decoded
+from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE
 from airflow_provider_digitalhuman.api.response import Answer
+from airflow_provider_digitalhuman.hooks.route import Route
 from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
 
-if TYPE_CHECKING:
-    _ConnectionBase = HTTPConnection
-else:
-    _ConnectionBase = object
-
 USER_AGENT: Final = f"airflow-provider-digitalhuman/{__version__}"
-MAX_ANSWER: Final = 64 * 1024
-"""Bytes of an answer that are read; the API's answers have a few hundred."""
+_own_request: ContextVar[bool] = ContextVar("own_request", default=False)
+# The library tells the debug log what the server has sent, and some servers echo the key.
+logging.getLogger("httpcore.http11").addFilter(lambda record: not _own_request.get())
 
 
 class TransportError(Exception):
@@ -38,17 +40,17 @@ class TransportError(Exception):
 
 
 class Transport:
-    """One ``requests.Session`` with the key, explicit time-outs and no redirects."""
+    """Requests with the key: explicit time-outs, no redirects, a connection that is kept from one to the next.
+
+    Each thread has its own connection: a hook may be shared, and one must neither end nor answer for the other.
+
+    :raises InvalidConnectionError: see :meth:`Route.of`.
+    """
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
-        self._adapter = _WatchingAdapter()
-        self._session = requests.Session()
-        self._session.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json"})
-        self._session.headers["Accept-Encoding"] = "identity"  # a broken answer stays readable as far as it came
-        self._session.auth = _BearerAuth(settings.api_key)  # as auth, so that a .netrc entry cannot replace it
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, self._adapter)
+        self._route = Route.of(settings)
+        self._own = threading.local()
 
     def get(self, url: str) -> Answer:
         """GET ``url`` within the query time-out.
@@ -63,47 +65,62 @@ class Transport:
         :raises TransportError: if no whole answer came; it says whether the request left.
         """
         # On a fresh connection: a kept one can be closed by the server at the very moment the POST leaves.
-        self._session.close()
-        return self._request("POST", url, self._settings.submit_timeout, json=body)
+        self.close()
+        return self._request("POST", url, self._settings.submit_timeout, json.dumps(body).encode())
 
     def close(self) -> None:
-        """Close the session's connections."""
-        self._session.close()
+        """Close this thread's connection; the next request opens another."""
+        line: _Line | None = self._own.__dict__.pop("line", None)
+        if line is not None:
+            line.pool.close()
 
-    def _request(self, method: str, url: str, timeout: float, **content: Any) -> Answer:
-        watch = self._adapter.watching.now = _Watch(timeout)
-        response: requests.Response | None = None
-        body = bytearray()
+    def _request(self, method: str, url: str, timeout: float, content: bytes | None = None) -> Answer:
+        line, connect_timeout = self._line(), self._settings.connect_timeout
+        watch = line.watch = _Watch(connect_timeout, timeout)
+        limits = {"connect": connect_timeout, "write": timeout}
+        response: httpcore.Response | None = None
+        body = b""
+        unlogged = _own_request.set(True)
         try:
-            with self._session.request(
+            with line.pool.stream(
                 method,
                 url,
-                timeout=(self._settings.connect_timeout, timeout),
-                allow_redirects=False,
-                stream=True,
-                verify=self._settings.verify,
-                proxies=dict(self._settings.proxies),
-                **content,
+                headers=self._headers(content),
+                content=content,
+                extensions={"timeout": limits, "trace": watch.trace},
             ) as response:
-                for byte in response.iter_content(1):  # so that of a broken answer all is there that came
-                    body += byte
-                    if len(body) > MAX_ANSWER:
-                        raise ValueError(f"the answer is longer than {MAX_ANSWER} bytes")
-            return self._answer(response, body)
+                for piece in response.iter_stream():
+                    body += piece
+                    bounded(len(body))
+            return self._answer(response, decoded(body, _header(response, b"content-encoding") or ""))
         except Exception as error:  # whatever it is: only the watch knows whether the request left
             reason = f"no whole answer within {timeout:g} s" if watch.timed_out else self._reason(error)
             partial = None if response is None else self._answer(response, body)
             raise TransportError(reason, request_left=watch.request_left, partial=partial) from None
         finally:
-            watch.cancel()
+            _own_request.reset(unlogged)
 
-    def _answer(self, response: requests.Response, body: bytes | bytearray) -> Answer:
-        headers = response.headers
+    def _line(self) -> "_Line":
+        line: _Line | None = getattr(self._own, "line", None)
+        if line is None:
+            line = self._own.line = _Line(self._route)
+        return line
+
+    def _headers(self, content: bytes | None) -> list[tuple[bytes | str, bytes | str]]:
+        return [
+            ("Authorization", f"Bearer {self._settings.api_key}"),
+            ("User-Agent", USER_AGENT),
+            ("Accept", "application/json"),
+            ("Accept-Encoding", "identity"),  # a broken answer stays readable as far as it came
+            *(() if content is None else (("Content-Type", "application/json"),)),
+        ]
+
+    def _answer(self, response: httpcore.Response, body: bytes) -> Answer:
         return Answer(
-            response.status_code,
-            bytes(body),
-            retry_after=headers.get("Retry-After"),
-            location=headers.get("Location"),
+            response.status,
+            body,
+            retry_after=_header(response, b"retry-after"),
+            location=_header(response, b"location"),
             secret=self._settings.api_key,
         )
 
@@ -111,89 +128,86 @@ class Transport:
         return f"{type(error).__name__}: {error}".replace(self._settings.api_key, "***")
 
 
-class _BearerAuth(requests.auth.AuthBase):
-    def __init__(self, key: str) -> None:
-        self._header = f"Bearer {key}"
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._header
-        return request
+def _header(response: httpcore.Response, wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in response.headers if name.lower() == wanted), None)
 
 
 class _Watch:
     """Whether a byte of a request can have left, and the deadline for its whole answer.
 
-    Time-outs of a socket are for each read: an answer that drips would outlast them all.
-
-    :param seconds: how long the answer may take.
+    :param connect_timeout: seconds that each answer may take before the request leaves: a proxy's.
+    :param seconds: how long the answer to the request may take.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, connect_timeout: float, seconds: float) -> None:
         self.request_left = False
         self.timed_out = False
+        self._connect_timeout = connect_timeout
         self._seconds = seconds
-        self._timer: threading.Timer | None = None
+        self._deadline = 0.0
 
-    def leaving(self, connection: socket.socket) -> None:
-        """The first byte goes out next."""
-        self.request_left = True
-        self._timer = threading.Timer(self._seconds, self._cut, [connection])
-        self._timer.daemon = True
-        self._timer.start()
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Be told of each step; what fails before this one was not sent. A proxy's CONNECT is not the request."""
+        if event == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
+            self.request_left = True
+            self._deadline = time.monotonic() + self._seconds
 
-    def cancel(self) -> None:
-        """There is nothing more to wait for."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _cut(self, connection: socket.socket) -> None:
-        self.timed_out = True
-        with suppress(OSError):
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)  # the plain one: it wakes a reader under TLS, too
+    def time_left(self) -> float:
+        """Return the seconds that the next bytes may take."""
+        return self._deadline - time.monotonic() if self.request_left else self._connect_timeout
 
 
-class _Watching(threading.local):
-    """The watch of each thread's present request: a hook may be shared, and one must not answer for the other."""
+class _Line(httpcore.NetworkBackend):
+    """One thread's way to the API, and the watch of its present request."""
 
-    now: _Watch
+    watch: _Watch
 
+    def __init__(self, route: Route) -> None:
+        self._network = httpcore.SyncBackend()
+        self.pool = httpcore.ConnectionPool(
+            ssl_context=route.tls,
+            proxy=_httpcore_proxy(route),
+            keepalive_expiry=LONGEST_IDLE,
+            network_backend=self,
+        )
 
-class _WatchingAdapter(HTTPAdapter):
-    """An adapter (with no retries of its own) whose connections tell the moment before a request's first byte."""
-
-    def __init__(self) -> None:
-        self.watching = _Watching()
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pool_classes(self.watching)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _pool_classes(self.watching)
-        return manager
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        return _Stream(self._network.connect_tcp(*args, **kwargs), self)
 
 
-def _pool_classes(watching: _Watching) -> dict[str, type]:
-    class Watching(_ConnectionBase):
-        def endheaders(self, *args: Any, **kwargs: Any) -> None:
-            # Called for the request itself only, not for a proxy's CONNECT. What fails up to here was not sent.
-            if self.sock is None:
-                self.connect()
-            watching.now.leaving(self.sock)
-            super().endheaders(*args, **kwargs)
+class _Stream(httpcore.NetworkStream):
+    """A stream that ends with the watch's time: an answer that drips would outlast any limit for each read."""
 
-    class WatchingHTTPConnection(Watching, HTTPConnection):
-        pass
+    def __init__(self, stream: httpcore.NetworkStream, line: _Line) -> None:
+        self._stream = stream
+        self._line = line
 
-    class WatchingHTTPSConnection(Watching, HTTPSConnection):
-        pass
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        watch = self._line.watch
+        left = watch.time_left()
+        try:
+            if left > 0:
+                return self._stream.read(max_bytes, left)
+        except httpcore.ReadTimeout:
+            pass
+        watch.timed_out = True
+        return b""  # as if the server had ended here: what has come can be a whole answer
 
-    class HTTPPool(HTTPConnectionPool):
-        ConnectionCls = WatchingHTTPConnection
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
 
-    class HTTPSPool(HTTPSConnectionPool):
-        ConnectionCls = WatchingHTTPSConnection
+    def close(self) -> None:
+        self._stream.close()
 
-    return {"http": HTTPPool, "https": HTTPSPool}
+    def start_tls(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(*args, **kwargs), self._line)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _httpcore_proxy(route: Route) -> httpcore.Proxy | None:
+    if route.proxy is None:
+        return None
+    address = route.proxy._replace(netloc=route.proxy.netloc.rpartition("@")[2])
+    return httpcore.Proxy(address.geturl(), auth=route.proxy_login(), ssl_context=route.proxy_tls)

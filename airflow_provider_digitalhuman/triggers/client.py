@@ -10,73 +10,22 @@ import base64
 import ssl
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult
 
-from airflow_provider_digitalhuman.api.endpoints import result_url
+from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, bounded, decoded
+from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE, result_url
 from airflow_provider_digitalhuman.api.response import Answer, VideoTask, read_query
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError, QueryError
+from airflow_provider_digitalhuman.hooks.route import Route
 
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
 
-MAX_ANSWER: Final = 64 * 1024
-"""Bytes of an answer's head, and of its body, that are read; the API's answers have a few hundred."""
-LONGEST_IDLE: Final = 45.0
-"""Seconds after which a kept connection is not used again: servers close theirs after about a minute."""
 ANSWERS_KEPT: Final = 4096
 """Answers whose meaning is kept, a few kilobytes each: most say what the one before has said for the same video."""
 _NO_BODY: Final = frozenset({204, 304})
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """How the API is reached: worked out once, with files read and names of the environment looked up.
-
-    :param tls: None for plain HTTP.
-    :param proxy: None for a direct connection.
-    :param proxy_tls: for a proxy that is itself spoken to by TLS.
-    """
-
-    target: SplitResult
-    tls: ssl.SSLContext | None
-    proxy: SplitResult | None
-    proxy_tls: ssl.SSLContext | None
-
-    @classmethod
-    def of(cls, settings: "ConnectionSettings") -> Self:
-        """Take the route that ``requests`` takes in the hook: same proxies, same environment, same CA files.
-
-        Reads files and imports ``requests``, so it is called in a thread.
-
-        :raises InvalidConnectionError: for a kind of proxy that is not spoken here, or a CA file that cannot be read.
-        """
-        import requests
-
-        url = settings.base_url
-        with requests.Session() as session:
-            merged = session.merge_environment_settings(url, dict(settings.proxies), False, settings.verify, None)
-        proxy_url = requests.utils.select_proxy(url, merged["proxies"])
-        proxy = urlsplit(proxy_url if "://" in proxy_url else f"http://{proxy_url}") if proxy_url else None
-        if proxy and (proxy.scheme not in ("http", "https") or not proxy.hostname):
-            raise InvalidConnectionError(
-                f"A proxy of scheme {proxy.scheme!r} cannot be used by the triggerer; give one with http:// or https://,"
-                " or wait with deferrable=False."
-            )
-        target = urlsplit(url)
-        context = (
-            _tls_context(settings.verify if merged["verify"] is None else merged["verify"])
-            if "https" in (target.scheme, proxy and proxy.scheme)
-            else None
-        )
-        return cls(
-            target=target,
-            tls=context if target.scheme == "https" else None,
-            proxy=proxy,
-            proxy_tls=context if proxy and proxy.scheme == "https" else None,
-        )
 
 
 class QueryClient:
@@ -98,9 +47,15 @@ class QueryClient:
     async def open(cls, settings: "ConnectionSettings") -> Self:
         """Return a client; nothing is connected yet.
 
-        :raises InvalidConnectionError: see :meth:`Route.of`.
+        :raises InvalidConnectionError: see :meth:`Route.of`; and for a SOCKS proxy, which is not spoken here.
         """
-        return cls(settings, await asyncio.to_thread(Route.of, settings))
+        route = await asyncio.to_thread(Route.of, settings)  # it reads files
+        if route.proxy and route.proxy.scheme not in ("http", "https"):
+            raise InvalidConnectionError(
+                f"A proxy of scheme {route.proxy.scheme!r} cannot be used by the triggerer; give one with http:// or"
+                " https://, or wait with deferrable=False."
+            )
+        return cls(settings, route)
 
     async def query_video(self, video_task_id: str) -> VideoTask:
         """Ask once for the state of a video, exactly as the hook's method of that name.
@@ -198,7 +153,7 @@ class _Connection:
         assert route.proxy is not None
         assert route.tls is not None
         authority = f"{_bracketed(route.target)}:{route.target.port or 443}"
-        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", *_proxy_authorization(route.proxy), "", ""]
+        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", *_proxy_authorization(route), "", ""]
         self._writer.write("\r\n".join(lines).encode("latin-1"))
         status, _ = await _read_head(self._reader)
         if not 200 <= status < 300:
@@ -260,21 +215,21 @@ async def _read_body(reader: asyncio.StreamReader, status: int, headers: Mapping
             raise ValueError("the transfer encoding is not known")
         body = await _read_chunks(reader)
     elif "content-length" in headers:
-        body = await reader.readexactly(_bounded(_number(headers["content-length"], 10)))
+        body = await reader.readexactly(bounded(_number(headers["content-length"], 10)))
     else:
         to_the_end = True
         body = await _read_to_the_end(reader)
-    return _decoded(body, headers.get("content-encoding", "identity").lower()), to_the_end
+    return decoded(body, headers.get("content-encoding", "")), to_the_end
 
 
 async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
     body = b""
     while size := _number((await reader.readuntil(b"\r\n")).split(b";")[0].strip().decode("latin-1"), 16):
-        _bounded(len(body) + size)
+        bounded(len(body) + size)
         body += (await reader.readexactly(size + 2))[:-2]
     trailer = 0
     while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
-        trailer = _bounded(trailer + len(line))
+        trailer = bounded(trailer + len(line))
     return body
 
 
@@ -282,7 +237,7 @@ async def _read_to_the_end(reader: asyncio.StreamReader) -> bytes:
     body = b""
     while piece := await reader.read(MAX_ANSWER):
         body += piece
-        _bounded(len(body))
+        bounded(len(body))
     return body
 
 
@@ -290,21 +245,6 @@ def _number(text: str, base: int) -> int:
     if not text.isascii() or not text.isalnum():  # int() also takes signs, spaces and underscores
         raise ValueError(f"{text[:20]!r} is no length")
     return int(text, base)
-
-
-def _bounded(size: int) -> int:
-    if size > MAX_ANSWER:
-        raise ValueError(f"the answer is longer than {MAX_ANSWER} bytes")
-    return size
-
-
-def _decoded(body: bytes, encoding: str) -> bytes:
-    if encoding not in ("gzip", "deflate"):  # asked for identity; some proxies compress all the same
-        return body
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    plain = inflate.decompress(body, MAX_ANSWER)
-    _bounded(len(plain) + len(inflate.unconsumed_tail))
-    return plain
 
 
 def _request_head(settings: "ConnectionSettings", route: Route) -> bytes:
@@ -318,37 +258,18 @@ def _request_head(settings: "ConnectionSettings", route: Route) -> bytes:
         f"User-Agent: {USER_AGENT}",
         "Accept: application/json",
         "Accept-Encoding: identity",
-        *(_proxy_authorization(route.proxy) if route.proxy and not route.tls else ()),
+        *(() if route.tls else _proxy_authorization(route)),
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
 
-def _proxy_authorization(proxy: SplitResult) -> list[str]:
-    if not proxy.username:
+def _proxy_authorization(route: Route) -> list[str]:
+    login = route.proxy_login()
+    if login is None:
         return []
-    user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return [f"Proxy-Authorization: Basic {base64.b64encode(user.encode()).decode('ascii')}"]
+    return [f"Proxy-Authorization: Basic {base64.b64encode(':'.join(login).encode()).decode('ascii')}"]
 
 
 def _bracketed(parts: SplitResult) -> str:
     name = parts.hostname or ""
     return f"[{name}]" if ":" in name else name
-
-
-def _tls_context(verify: bool | str) -> ssl.SSLContext:
-    from pathlib import Path
-
-    from requests.adapters import DEFAULT_CA_BUNDLE_PATH
-
-    if verify is False:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    path = str(DEFAULT_CA_BUNDLE_PATH) if verify is True else verify
-    try:
-        if Path(path).is_dir():
-            return ssl.create_default_context(capath=path)
-        return ssl.create_default_context(cafile=path)
-    except OSError as error:
-        raise InvalidConnectionError(f"extra.verify={path!r} cannot be read as a CA file: {error}.") from error

@@ -1,6 +1,7 @@
 """A server of bare sockets on loopback: it does to a client what no HTTP library would do, and counts what arrives."""
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -102,6 +103,25 @@ def answering(*answers: bytes) -> Script:
             with lock:
                 answer = left.pop(0) if len(left) > 1 else left[0]
             peer.send(answer)
+
+    return script
+
+
+def tunnel_to(port: int) -> Callable[[Peer], None]:
+    """A script for a proxy that passes everything through to a port of this machine."""
+
+    def script(peer: Peer) -> None:
+        assert peer.read_request()
+        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", port)) as onward:
+            other = {peer.socket: onward, onward: peer.socket}
+            while True:  # in one thread: two may not use one TLS connection at the same time
+                pending = isinstance(peer.socket, ssl.SSLSocket) and peer.socket.pending()
+                for source in [peer.socket] if pending else select.select(list(other), [], [], 30)[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    other[source].sendall(data)
 
     return script
 

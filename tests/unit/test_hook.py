@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import httpcore
 import pytest
 
 from airflow_provider_digitalhuman import exceptions
@@ -280,7 +281,7 @@ def test_what_kills_the_process_during_the_post_is_not_taken_for_an_outcome(
     """A time-out or SIGTERM of Airflow comes as an exception out of nowhere: the intent stays as it was."""
     server = serve(answering(QUEUED))
     hook, observer = connect(server.url), Ledger()
-    hook._transport._session.hooks["response"] = [_raise(signal)]
+    monkeypatch.setattr(httpcore.Response, "iter_stream", _raise(signal))
     with pytest.raises(signal):
         hook.create_video(REQUEST, observer)
     assert server.posts == 1

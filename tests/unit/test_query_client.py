@@ -4,7 +4,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import select
 import socket
 import ssl
 import threading
@@ -30,7 +29,7 @@ from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
 from airflow_provider_digitalhuman.triggers import client as client_module
 from airflow_provider_digitalhuman.triggers.client import MAX_ANSWER, QueryClient, _read_body, _read_head
 from tests.unit.conftest import KEY
-from tests.unit.raw_server import Peer, RawServer, answering, http_answer
+from tests.unit.raw_server import Peer, RawServer, answering, http_answer, tunnel_to
 from tests.unit.waiting_scenarios import COMPLETED, ID, NOT_HTTP, PROCESSING
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -314,25 +313,6 @@ class TestProxy:
     def test_one_of_another_kind_is_refused_plainly(self) -> None:
         with pytest.raises(InvalidConnectionError, match=r"socks5.*deferrable=False"):
             query("https://api.example.com", proxies={"https": "socks5://127.0.0.1:1080"})
-
-
-def tunnel_to(port: int) -> Callable[[Peer], None]:
-    """A script for a proxy that passes everything through to a port of this machine."""
-
-    def script(peer: Peer) -> None:
-        assert peer.read_request()
-        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        with socket.create_connection(("127.0.0.1", port)) as onward:
-            other = {peer.socket: onward, onward: peer.socket}
-            while True:  # in one thread: two may not use one TLS connection at the same time
-                pending = isinstance(peer.socket, ssl.SSLSocket) and peer.socket.pending()
-                for source in [peer.socket] if pending else select.select(list(other), [], [], 30)[0]:
-                    data = source.recv(65536)
-                    if not data:
-                        return
-                    other[source].sendall(data)
-
-    return script
 
 
 def test_every_error_is_one_of_the_providers(serve: Serve) -> None:

@@ -1,11 +1,13 @@
 """The hook on the wire, against servers of bare sockets: did the request leave, was it sent once, what came of it."""
 
+import base64
 import json
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,14 @@ from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
+    InvalidConnectionError,
     QueryError,
     RequestRefusedError,
     ServiceUnreachableError,
     SubmissionUnknownError,
 )
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
-from tests.unit.raw_server import PATIENCE, Peer, RawServer, Script, answering, http_answer
+from tests.unit.raw_server import PATIENCE, Peer, RawServer, Script, answering, http_answer, tunnel_to
 
 REQUEST = VideoRequest("https://media.example.com/speech.mp3", "https://media.example.com/person.mp4", side_face=True)
 QUEUED = json.dumps({"id": "abc", "status": "queued"})
@@ -202,10 +205,21 @@ def test_a_handshake_that_hangs(connect: Connect, serve: Serve, waits: list[floa
     check_nothing_left(connect(server.url.replace("http:", "https:"), extra={"connect_timeout": 0.1}), waits)
 
 
-def test_a_ca_file_that_is_none(connect: Connect, serve: Serve, waits: list[float], tmp_path: Path) -> None:
+def test_a_ca_file_that_is_none(connect: Connect, waits: list[float], tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_text("nothing")
-    check_nothing_left(connect("https://127.0.0.1:1", extra={"verify": str(ca_file)}), waits)
+    witness = Witness()
+    with pytest.raises(InvalidConnectionError, match=r"extra\.verify='.*ca\.pem' cannot be read as a CA file"):
+        connect("https://127.0.0.1:1", extra={"verify": str(ca_file)}).create_video(REQUEST, witness)
+    assert (witness.events, waits) == ([], [])
+
+
+def test_a_ca_file_of_the_environment_that_is_none(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
+    with pytest.raises(InvalidConnectionError, match=r"REQUESTS_CA_BUNDLE='.*gone\.pem' cannot be read as a CA file"):
+        connect("https://127.0.0.1:1").create_video(REQUEST)
 
 
 @pytest.mark.parametrize("status", [502, 407, 403])
@@ -254,7 +268,6 @@ def test_the_first_attempt_that_left_nothing_does_not_count(
 
 
 @pytest.mark.parametrize("verify", ["certificate", False])
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_tls(connect: Connect, serve: Serve, server_tls: ssl.SSLContext, certificate: Path, verify: Any) -> None:
     server = serve(answering(ACCEPTED), server_tls)
     hook = connect(server.url, extra={"verify": str(certificate) if verify == "certificate" else verify})
@@ -270,8 +283,7 @@ def test_an_environment_variable_does_not_switch_verification_on_again(
 
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
     server = serve(answering(ACCEPTED), server_tls)
-    with pytest.warns(match="Unverified HTTPS request"):
-        assert connect(server.url, extra={"verify": False}).create_video(REQUEST).id == "abc"
+    assert connect(server.url, extra={"verify": False}).create_video(REQUEST).id == "abc"
 
 
 def test_through_a_plain_proxy(connect: Connect, serve: Serve) -> None:
@@ -300,6 +312,81 @@ def test_through_a_tunnel(
     hook = connect("https://127.0.0.1:1/base", extra=extra)
     assert hook.create_video(REQUEST).id == "abc"
     assert proxy.posts == 1
+
+
+@pytest.mark.parametrize("to_proxy_by_tls", [False, True])
+def test_a_proxys_password_goes_to_the_proxy_and_the_key_does_not(
+    connect: Connect,
+    serve: Serve,
+    server_tls: ssl.SSLContext,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    to_proxy_by_tls: bool,
+) -> None:
+    api = serve(answering(ACCEPTED), server_tls)
+    proxy = serve(tunnel_to(api.port), server_tls if to_proxy_by_tls else None)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://user:p%40ss@"))
+    hook = connect(api.url, extra={"verify": str(certificate)})
+    assert hook.create_video(REQUEST).id == "abc"
+    assert hook.get_video("abc").id == "abc"
+    assert [(one.method, one.target) for one in proxy.requests] == [("CONNECT", f"127.0.0.1:{api.port}")]
+    assert proxy.requests[0].headers["proxy-authorization"] == "Basic " + base64.b64encode(b"user:p@ss").decode()
+    assert "authorization" not in proxy.requests[0].headers
+    assert ["proxy-authorization" in one.headers for one in api.requests] == [False, False]
+    assert api.posts == 1
+
+
+def test_a_plain_proxys_password(connect: Connect, serve: Serve) -> None:
+    proxy = serve(answering(ACCEPTED))
+    connect("http://api.example.com", extra={"proxies": proxy.url.replace("://", "://user:p%40ss@")}).create_video(
+        REQUEST
+    )
+    assert proxy.requests[0].headers["proxy-authorization"] == "Basic " + base64.b64encode(b"user:p@ss").decode()
+
+
+def test_the_environment_exempts_the_api_from_its_proxy(
+    connect: Connect, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+    assert connect(serve(answering(ACCEPTED)).url).create_video(REQUEST).id == "abc"
+
+
+def test_a_kind_of_proxy_that_is_not_spoken(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:70")
+    witness = Witness()
+    with pytest.raises(InvalidConnectionError, match=r"scheme 'gopher'.*http, https, socks5"):
+        connect("https://api.example.com").create_video(REQUEST, witness)
+    assert witness.events == []
+
+
+def test_a_proxy_that_says_nothing_ends_the_attempt_within_the_time_to_connect(
+    connect: Connect, serve: Serve, waits: list[float]
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.hang()
+
+    extra = {"proxies": serve(script).url, "connect_timeout": 0.2, "query_timeout": 0.2}
+    check_nothing_left(connect("https://api.example.com", extra=extra), waits)
+
+
+def test_two_threads_have_a_connection_each(connect: Connect, serve: Serve) -> None:
+    """Each create begins a fresh connection, and that ends no request of another thread."""
+    all_there = threading.Barrier(4)
+
+    def script(peer: Peer) -> None:
+        while request := peer.read_request():
+            if request.method == "POST":
+                all_there.wait(10)
+            peer.send(ACCEPTED)
+
+    server = serve(script)
+    hook = connect(server.url)
+    with ThreadPoolExecutor(4) as threads:
+        tasks = list(threads.map(lambda _: (hook.get_video("abc"), hook.create_video(REQUEST))[1], range(4)))
+    assert [task.id for task in tasks] == ["abc"] * 4
+    assert server.posts == 4
 
 
 # --- F3, F4: the request left, and nothing proves anything ------------------------------------------------------------
@@ -414,7 +501,7 @@ def test_the_same_on_a_query_changes_nothing_and_is_asked_again(
 
     server = serve(script)
     hook = connect(server.url, extra={"query_timeout": 1})
-    if name in ("empty body", "an html page", "broken json", "no id", "empty body, no content") or (
+    if name in ("empty body", "an html page", "bad gzip", "broken json", "no id", "empty body, no content") or (
         name.startswith("HTTP")
     ):  # these keep the connection, and go on answering on it
         with pytest.raises(QueryError):
