@@ -31,7 +31,10 @@ class DigitalHumanVideoLink(BaseOperatorLink):
 
 
 def push_video_link(ti: Any) -> None:
-    """Show the link at once, also while the task runs and should its process be killed (Airflow 3 reads an XCom)."""
+    """Show the link at once, also while the task runs and should its process be killed (Airflow 3 reads an XCom).
+
+    For a process that goes on for long; Airflow itself shows the link when a process ends, also when it defers.
+    """
     ti.xcom_push(key=LINK_XCOM_KEY, value=video_link(ti))
 
 

@@ -272,7 +272,8 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         :param wait: None where there is nothing to wait for.
         """
         self._keep(task, context)
-        push_video_link(context["ti"])
+        if wait is not None and not self.deferrable:
+            push_video_link(context["ti"])
         return task if wait is None else self._waited_for(hook, task, wait)
 
     def _waited_for(self, hook: DigitalHumanHook, task: "VideoTask", wait: "VideoWait") -> "VideoTask":
@@ -340,8 +341,9 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         raise AirflowFailException(f"{error} Not retried: without a record it would submit and pay again.") from error
 
     def _keep(self, task: "VideoTask", context: "Context") -> None:
-        self._task = task
-        context["ti"].xcom_push(key=XCOM_VIDEO_TASK, value=task.to_dict())
+        if task != self._task:
+            self._task = task
+            context["ti"].xcom_push(key=XCOM_VIDEO_TASK, value=task.to_dict())
 
     def _archive(self, context: "Context", hook: DigitalHumanHook, task: "VideoTask") -> None:
         if self.destination is None:

@@ -105,7 +105,8 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
     def execute(self, context: "Context") -> Any:
         """Wait in the way that was chosen, and return the completed task as a dict."""
         started_at = time.time()
-        push_video_link(context["ti"])
+        if not self.deferrable:
+            push_video_link(context["ti"])
         with DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             self._hook = hook
             if not self.deferrable:
