@@ -48,6 +48,11 @@ class Route(NamedTuple):
             proxy_tls=context if proxy and proxy.scheme == "https" else None,
         )
 
+    @property
+    def by_socks(self) -> bool:
+        """Whether the proxy is one that speaks SOCKS."""
+        return self.proxy is not None and self.proxy.scheme.startswith("socks")
+
     def proxy_login(self) -> tuple[str, str] | None:
         """Return the proxy's user and password; None if it asks for none."""
         if self.proxy is None or not self.proxy.username:

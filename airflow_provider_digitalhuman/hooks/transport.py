@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import Any, Final
 
 import httpcore
@@ -17,6 +18,7 @@ from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.api.encoding import bounded, decoded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE
 from airflow_provider_digitalhuman.api.response import Answer
+from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 from airflow_provider_digitalhuman.hooks.route import Route
 from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
 
@@ -44,12 +46,14 @@ class Transport:
 
     Each thread has its own connection: a hook may be shared, and one must neither end nor answer for the other.
 
-    :raises InvalidConnectionError: see :meth:`Route.of`.
+    :raises InvalidConnectionError: see :meth:`Route.of`; and for a SOCKS proxy without the package that speaks to it.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
         self._route = Route.of(settings)
+        if self._route.by_socks and not find_spec("socksio"):
+            raise InvalidConnectionError("A SOCKS proxy needs the package socksio: install it where the workers run.")
         self._own = threading.local()
 
     def get(self, url: str) -> Answer:

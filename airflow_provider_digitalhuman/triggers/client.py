@@ -50,10 +50,10 @@ class QueryClient:
         :raises InvalidConnectionError: see :meth:`Route.of`; and for a SOCKS proxy, which is not spoken here.
         """
         route = await asyncio.to_thread(Route.of, settings)  # it reads files
-        if route.proxy and route.proxy.scheme not in ("http", "https"):
+        if route.by_socks:
             raise InvalidConnectionError(
-                f"A proxy of scheme {route.proxy.scheme!r} cannot be used by the triggerer; give one with http:// or"
-                " https://, or wait with deferrable=False."
+                "A SOCKS proxy cannot be used by the triggerer; give one with http:// or https://, or wait with"
+                " deferrable=False."
             )
         return cls(settings, route)
 

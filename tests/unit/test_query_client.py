@@ -311,7 +311,7 @@ class TestProxy:
         assert len(proxy.requests) == 1
 
     def test_one_of_another_kind_is_refused_plainly(self) -> None:
-        with pytest.raises(InvalidConnectionError, match=r"socks5.*deferrable=False"):
+        with pytest.raises(InvalidConnectionError, match=r"SOCKS.*deferrable=False"):
             query("https://api.example.com", proxies={"https": "socks5://127.0.0.1:1080"})
 
 

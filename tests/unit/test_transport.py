@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +359,12 @@ def test_a_kind_of_proxy_that_is_not_spoken(connect: Connect, monkeypatch: pytes
     with pytest.raises(InvalidConnectionError, match=r"scheme 'gopher'.*http, https, socks5"):
         connect("https://api.example.com").create_video(REQUEST, witness)
     assert witness.events == []
+
+
+@pytest.mark.skipif(find_spec("socksio") is not None, reason="the package is installed")
+def test_a_socks_proxy_without_its_package(connect: Connect) -> None:
+    with pytest.raises(InvalidConnectionError, match="package socksio"):
+        connect("https://api.example.com", extra={"proxies": "socks5://127.0.0.1:1080"}).create_video(REQUEST)
 
 
 def test_a_proxy_that_says_nothing_ends_the_attempt_within_the_time_to_connect(
