@@ -49,6 +49,11 @@ class Route(NamedTuple):
         )
 
     @property
+    def host(self) -> str:
+        """The ``Host`` header: of an IPv6 address with its brackets, of a port only one that was named."""
+        return self.target.netloc  # settings allow no user in it
+
+    @property
     def by_socks(self) -> bool:
         """Whether the proxy is one that speaks SOCKS."""
         return self.proxy is not None and self.proxy.scheme.startswith("socks")

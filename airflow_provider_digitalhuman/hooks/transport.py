@@ -112,6 +112,7 @@ class Transport:
 
     def _headers(self, content: bytes | None) -> list[tuple[bytes | str, bytes | str]]:
         return [
+            ("Host", self._route.host),
             ("Authorization", f"Bearer {self._settings.api_key}"),
             ("User-Agent", USER_AGENT),
             ("Accept", "application/json"),

@@ -152,7 +152,7 @@ class _Connection:
         """
         assert route.proxy is not None
         assert route.tls is not None
-        authority = f"{_bracketed(route.target)}:{route.target.port or 443}"
+        authority = route.host if route.target.port else f"{route.host}:443"
         lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", *_proxy_authorization(route), "", ""]
         self._writer.write("\r\n".join(lines).encode("latin-1"))
         status, _ = await _read_head(self._reader)
@@ -250,10 +250,9 @@ def _number(text: str, base: int) -> int:
 def _request_head(settings: "ConnectionSettings", route: Route) -> bytes:
     from airflow_provider_digitalhuman.hooks.transport import USER_AGENT
 
-    host = _bracketed(route.target) + (f":{route.target.port}" if route.target.port else "")
     lines = [
         " HTTP/1.1",
-        f"Host: {host}",
+        f"Host: {route.host}",
         f"Authorization: Bearer {settings.api_key}",
         f"User-Agent: {USER_AGENT}",
         "Accept: application/json",
@@ -268,8 +267,3 @@ def _proxy_authorization(route: Route) -> list[str]:
     if login is None:
         return []
     return [f"Proxy-Authorization: Basic {base64.b64encode(':'.join(login).encode()).decode('ascii')}"]
-
-
-def _bracketed(parts: SplitResult) -> str:
-    name = parts.hostname or ""
-    return f"[{name}]" if ":" in name else name

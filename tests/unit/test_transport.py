@@ -287,6 +287,16 @@ def test_an_environment_variable_does_not_switch_verification_on_again(
     assert connect(server.url, extra={"verify": False}).create_video(REQUEST).id == "abc"
 
 
+@pytest.mark.parametrize(
+    ("host", "sent"),
+    [("http://api.example.com", "api.example.com"), ("http://[2001:db8::1]:8080/base", "[2001:db8::1]:8080")],
+)
+def test_the_host_header(connect: Connect, serve: Serve, host: str, sent: str) -> None:
+    proxy = serve(answering(ACCEPTED))
+    connect(host, extra={"proxies": proxy.url}).create_video(REQUEST)
+    assert proxy.requests[0].headers["host"] == sent
+
+
 def test_through_a_plain_proxy(connect: Connect, serve: Serve) -> None:
     proxy = serve(answering(ACCEPTED))
     connect("http://api.example.com/base", extra={"proxies": proxy.url}).create_video(REQUEST)
