@@ -46,7 +46,7 @@ from tests.unit.waiting_scenarios import (
     task,
 )
 
-if compat.AIRFLOW >= (3, 0):
+if compat.AIRFLOW >= (3, 2):
     from airflow.sdk.exceptions import AirflowRescheduleException
 else:
     from airflow.exceptions import AirflowRescheduleException  # type: ignore[no-redef]
