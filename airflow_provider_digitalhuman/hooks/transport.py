@@ -23,6 +23,8 @@ from airflow_provider_digitalhuman.hooks.route import Route
 from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
 
 USER_AGENT: Final = f"airflow-provider-digitalhuman/{__version__}"
+_TO_A_PROXY: Final = (b"CONNECT ", b"\x05", b"\x01")
+"""How what is meant for a proxy alone begins: a tunnel's request, SOCKS, its login. All else counts as the request."""
 _own_request: ContextVar[bool] = ContextVar("own_request", default=False)
 # The library tells the debug log what the server has sent, and some servers echo the key.
 logging.getLogger("httpcore.http11").addFilter(lambda record: not _own_request.get())
@@ -91,7 +93,7 @@ class Transport:
                 url,
                 headers=self._headers(content),
                 content=content,
-                extensions={"timeout": limits, "trace": watch.trace},
+                extensions={"timeout": limits},
             ) as response:
                 for piece in response.iter_stream():
                     body += piece
@@ -151,9 +153,9 @@ class _Watch:
         self._seconds = seconds
         self._deadline = 0.0
 
-    def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Be told of each step; what fails before this one was not sent. A proxy's CONNECT is not the request."""
-        if event == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
+    def leaving(self, data: bytes) -> None:
+        """Be told of what is written next; what fails before the request's first bytes was not sent."""
+        if data and not self.request_left and not data.startswith(_TO_A_PROXY):
             self.request_left = True
             self._deadline = time.monotonic() + self._seconds
 
@@ -199,6 +201,7 @@ class _Stream(httpcore.NetworkStream):
         return b""  # as if the server had ended here: what has come can be a whole answer
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._line.watch.leaving(buffer)
         self._stream.write(buffer, timeout)
 
     def close(self) -> None:

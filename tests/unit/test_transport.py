@@ -4,11 +4,11 @@ import base64
 import json
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -371,8 +371,8 @@ def test_a_kind_of_proxy_that_is_not_spoken(connect: Connect, monkeypatch: pytes
     assert witness.events == []
 
 
-@pytest.mark.skipif(find_spec("socksio") is not None, reason="the package is installed")
-def test_a_socks_proxy_without_its_package(connect: Connect) -> None:
+def test_a_socks_proxy_without_its_package(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
     with pytest.raises(InvalidConnectionError, match="package socksio"):
         connect("https://api.example.com", extra={"proxies": "socks5://127.0.0.1:1080"}).create_video(REQUEST)
 
