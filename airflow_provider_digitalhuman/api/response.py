@@ -152,7 +152,8 @@ class VideoTask:
         if task_id is None:
             raise ValueError(f"there is no task ID in {value!r}")
         created = value.get("created")
-        return replace(_to_task(value, task_id), created=pendulum.DateTime.fromisoformat(created) if created else None)
+        moment = pendulum.DateTime.fromisoformat(created) if created else None
+        return replace(_to_task(value, task_id, value), created=moment)
 
 
 def read_create(answer: Answer) -> VideoTask:
@@ -166,7 +167,7 @@ def read_create(answer: Answer) -> VideoTask:
     task_id = _task_id(task)
     if 200 <= answer.http_status < 300:
         if task_id is not None:
-            return _to_task(task, task_id)
+            return _to_task(task, task_id, payload)
         _raise_create_without_id(answer, payload)
     # An id alone can be the request's, as some gateways put it into an error; but a 429 allows another POST.
     if task_id is not None and (_status_word(task) in _VOCABULARY or answer.http_status == 429):
@@ -185,7 +186,7 @@ def read_query(answer: Answer, video_task_id: str) -> VideoTask:
     if 200 <= answer.http_status < 300 and payload is not None:
         task = _task_object(payload)
         if _tells_status(task, payload):
-            return _to_task(task, video_task_id)
+            return _to_task(task, video_task_id, payload)
     meaning = _meaning(_error_code(payload)) if answer.http_status < 300 else _HTTP_MEANING.get(answer.http_status)
     said = f"The query for video task {video_task_id} was answered with {answer.describe()}"
     match meaning:
@@ -371,7 +372,7 @@ def _meaning(code: str | None) -> _Meaning | None:
     return None if code is None else _CODE_MEANING.get(code, "refused")
 
 
-def _to_task(task: Mapping[str, Any], task_id: str) -> VideoTask:
+def _to_task(task: Mapping[str, Any], task_id: str, payload: Mapping[str, Any] | None) -> VideoTask:
     return VideoTask(
         id=task_id,
         status=_status_word(task) or TaskStatus.QUEUED,
@@ -380,9 +381,21 @@ def _to_task(task: Mapping[str, Any], task_id: str) -> VideoTask:
         model=_text(task.get("model")),
         video_url=next((url for key in ("video_url", *_ALIASES) if (url := _text(task.get(key)))), None),
         md5=_md5(task.get("md5")),
-        error=_error_text(task.get("error")),
+        error=_error_text(task.get("error")) or _reason_beside(task, payload),
         raw=task,
     )
+
+
+def _reason_beside(task: Mapping[str, Any], payload: Mapping[str, Any] | None) -> str | None:
+    """Return why a task has failed that has no ``error``: the words beside it, unless a code says that all is well."""
+    if _status_word(task) not in _FAILED:
+        return None
+    for place in (task, payload or {}):
+        if "code" not in place or _error_code(place) is not None:
+            reason = _error_text(place.get("msg")) or _error_text(place.get("message"))
+            if reason:
+                return reason
+    return None
 
 
 def _text(value: Any) -> str | None:

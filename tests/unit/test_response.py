@@ -326,6 +326,25 @@ def test_f16_an_end_without_a_video(word: str) -> None:
     assert "风控拒绝" in str(task.error)
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"code": 1001, "msg": "风控拒绝", "data": {"id": ID, "status": "failed", "error": None}}, "风控拒绝"),
+        ({"msg": "风控拒绝", "data": {"id": ID, "status": "failed", "error": ""}}, "风控拒绝"),
+        ({"code": 200, "msg": "success", "data": {"id": ID, "status": "failed", "msg": "no face"}}, "no face"),
+        ({"id": ID, "status": "failed", "code": 1001, "message": "no face"}, "no face"),
+        ({"code": 1001, "msg": "outer", "data": {"id": ID, "status": "failed", "error": "inner"}}, "inner"),
+        ({"code": 200, "msg": "success", "data": {"id": ID, "status": "failed"}}, None),
+        ({"id": ID, "status": "failed", "code": "0", "msg": "ok"}, None),
+        ({"code": 1001, "msg": "not now", "data": {"id": ID, "status": "processing"}}, None),
+    ],
+)
+def test_f16_the_reason_can_stand_beside_the_task(content: Any, text: str | None) -> None:
+    task = query(content)
+    assert task.error == text
+    assert VideoTask.from_dict(json.loads(json.dumps(task.to_dict()))).error == text
+
+
 @pytest.mark.parametrize("word", ["rendering", "排队中", "succeeded", "error", "500 INTERNAL_SERVER_ERROR", "in_queue"])
 def test_f17_an_unknown_word_is_a_task_that_may_run(word: str) -> None:
     task = query({**QUEUED, "status": word})
