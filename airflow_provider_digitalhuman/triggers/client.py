@@ -10,7 +10,7 @@ import base64
 import ssl
 import zlib
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import SplitResult
 
@@ -23,8 +23,9 @@ from airflow_provider_digitalhuman.hooks.route import Route
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
 
-ANSWERS_KEPT: Final = 4096
-"""Answers whose meaning is kept, a few kilobytes each: most say what the one before has said for the same video."""
+KEPT: Final = 4096
+"""Addresses that are kept, and answers with their meaning, a few kilobytes each: most say what the one before has said
+for the same video."""
 _NO_BODY: Final = frozenset({204, 304})
 
 
@@ -38,8 +39,9 @@ class QueryClient:
         self._settings = settings
         self._route = route
         self._head = _request_head(settings, route)
-        self._prefix = settings.base_url if route.proxy and not route.tls else route.target.path
-        self._read = lru_cache(ANSWERS_KEPT)(read_query)
+        prefix = settings.base_url if route.proxy and not route.tls else route.target.path
+        self._target = lru_cache(KEPT)(partial(result_url, prefix))
+        self._read = lru_cache(KEPT)(read_query)
         self._idle: list[_Connection] = []
         self._closed = False
 
@@ -63,7 +65,7 @@ class QueryClient:
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: see :func:`read_query`.
         """
         try:
-            answer = await self._get(result_url(self._prefix, video_task_id))
+            answer = await self._get(self._target(video_task_id))
         except (OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError, zlib.error) as error:
             reason = f"{type(error).__name__}: {error}".replace(self._settings.api_key, "***")
             raise QueryError(f"The query for video task {video_task_id} brought no answer: {reason}.") from error
