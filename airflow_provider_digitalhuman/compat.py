@@ -67,7 +67,7 @@ def refuse_what_only_a_worker_does(task: Any) -> None:
 
     :raises InvalidRequestError: if something of it would not be done there.
     """
-    for option in ("destination", "outlets"):
+    for option in ("destination", "outlets", "on_success_callback"):
         if task.end_from_trigger and getattr(task, option, None):
             raise InvalidRequestError(
                 f"end_from_trigger=True cannot be used with {option}, which only a worker sees to:"

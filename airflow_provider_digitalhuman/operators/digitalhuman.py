@@ -80,10 +80,10 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         asks for, 5 to 10.
     :param timeout: seconds that one try waits. Another try, or a clear, goes on waiting for the same video.
     :param end_from_trigger: with ``deferrable``, let the triggerer end the task when the video is completed, without
-        another worker. Airflow then announces no outlets and reports no lineage, so ``outlets`` and ``destination`` are
-        refused; and no record tells that the task has ended well: the first clear afterwards returns the same video,
-        the next one makes a new one. Below Airflow 3.3, and with ``do_xcom_push=False``, a worker ends the task
-        all the same.
+        another worker. Airflow then announces no outlets, runs no success callback and reports no lineage, so
+        ``outlets``, ``on_success_callback`` and ``destination`` are refused; and no record tells that the task has
+        ended well: the first clear afterwards returns the same video, the next one makes a new one. Below Airflow 3.3,
+        and with ``do_xcom_push=False``, a worker ends the task all the same.
     :param destination: archive the finished video there (needs ``wait_for_completion``), as
         :class:`DownloadDigitalHumanVideoOperator` does; a failed download never submits again. (templated)
     :param storage_conn_id: the Airflow connection of the destination's store. (templated)

@@ -6,7 +6,7 @@ import argparse
 import compileall
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import airflow_provider_digitalhuman
@@ -35,32 +35,36 @@ def main() -> int:
 
 def _run(part: str, chosen: argparse.Namespace) -> int:
     print(f"==> {part}", file=sys.stderr, flush=True)
-    texts: Iterable[str]
+    for title, texts in _sections(part, chosen):
+        text = "\n".join(texts)
+        print(f"## {title}\n\n{text}")
+        if not chosen.dry:
+            report.write(title, text)
+    return 0
+
+
+def _sections(part: str, chosen: argparse.Namespace) -> Iterator[tuple[str, Iterable[str]]]:
     if part == "download":
-        title, texts = "Download", _download()
+        yield "Download", _download()
     elif part == "waiting":
         from tests.bench import waiting
 
-        title, texts = "Waiting", waiting.measure(chosen.rounds, chosen.size, chosen.only_head)
+        yield "Waiting", waiting.measure(chosen.rounds, chosen.size, chosen.only_head)
     elif part == "imports":
         from tests.bench import imports
 
-        title, texts = "Imports, parsing, cold submission", imports.measure(chosen.rounds)
+        yield "Imports, parsing, cold submission", imports.measure(chosen.rounds)
     elif part == "airflow":
         from tests.bench import end_to_end
 
-        title, texts = "End to end", end_to_end.measure(chosen.videos)
+        for size in chosen.videos.split(","):
+            yield end_to_end.title(size), end_to_end.measure(size, chosen.rounds)
     elif part == "triggerer":
         from tests.bench import in_triggerer
 
-        title, texts = "Waiting in a triggerer", in_triggerer.measure(chosen.size)
+        yield "Waiting in a triggerer", in_triggerer.measure(chosen.size)
     else:
         raise SystemExit(f"there is no part {part!r}")
-    text = "\n".join(texts)
-    print(f"## {title}\n\n{text}")
-    if not chosen.dry:
-        report.write(title, text)
-    return 0
 
 
 def _download() -> Iterable[str]:

@@ -99,7 +99,9 @@ def test_a_bad_literal_is_refused_when_the_dag_is_parsed(make_operator: Make, fi
         make_operator(**{field: value})
 
 
-@pytest.mark.parametrize("lost", [{"destination": "file:///videos/"}, {"outlets": [Asset("a")]}])
+@pytest.mark.parametrize(
+    "lost", [{"destination": "file:///videos/"}, {"outlets": [Asset("a")]}, {"on_success_callback": print}]
+)
 def test_what_only_a_worker_does_is_not_left_to_the_triggerer(make_operator: Make, lost: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError, match=f"end_from_trigger=True cannot be used with {next(iter(lost))}"):
         make_operator(wait_for_completion=True, deferrable=True, end_from_trigger=True, **lost)

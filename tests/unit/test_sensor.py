@@ -348,9 +348,10 @@ class TestEndFromTrigger:
             a_sensor(deferrable=True).execute(context)
         assert caught.value.trigger.serialize()[1]["ends_task"] is None
 
-    def test_outlets_which_nobody_would_announce_are_refused(self) -> None:
-        with pytest.raises(InvalidRequestError, match="end_from_trigger=True cannot be used with outlets"):
-            a_sensor(deferrable=True, end_from_trigger=True, outlets=[Asset("a")])
+    @pytest.mark.parametrize("lost", [{"outlets": [Asset("a")]}, {"on_success_callback": print}])
+    def test_what_nobody_would_see_to_is_refused(self, lost: dict[str, Any]) -> None:
+        with pytest.raises(InvalidRequestError, match=f"end_from_trigger=True cannot be used with {next(iter(lost))}"):
+            a_sensor(deferrable=True, end_from_trigger=True, **lost)
 
     @pytest.mark.skipif(not compat.HAS_START_FROM_TRIGGER, reason="the platform does not start tasks in the triggerer")
     def test_a_task_that_starts_in_the_triggerer_can_end_there(self) -> None:
