@@ -65,8 +65,9 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         ``execution_timeout``, and if ``video_task_id`` is a template with ``xcom_pull`` but no ``map_indexes``, for
         which Airflow's triggerer has no answer. Give the output of the task before (``create.output``).
     :param end_from_trigger: with ``deferrable``, let the triggerer end the task when the video is completed, without
-        a worker; with ``start_from_trigger``, no worker is needed at all. Airflow then announces no outlets
-        and runs no success callback, so ``outlets`` and ``on_success_callback`` are refused. Below Airflow 3.3, and with ``do_xcom_push=False``, a worker ends the task.
+        a worker; with ``start_from_trigger``, no worker is needed at all. Airflow then announces no outlets and runs no
+        success callback, so ``outlets`` and ``on_success_callback`` are refused. Below Airflow 3.3, and with
+        ``do_xcom_push=False``, a worker ends the task.
     :param poke_interval: seconds between two queries. None: 5 to 10 as the vendor asks, growing with the task's age;
         60 in reschedule mode. A number is taken as it is (10 at least in reschedule mode), except when deferrable:
         then it is spread by a third and grows, up to four times.
