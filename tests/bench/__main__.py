@@ -17,7 +17,7 @@ BOUNDED = ("waiting", "imports", "download")
 """What `make bench` runs; the parts on a real Airflow are asked for by their names."""
 
 
-def main() -> int:
+def main() -> None:
     """Run the parts that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("parts", nargs="*", default=BOUNDED, metavar="waiting, imports, download, airflow, triggerer")
@@ -30,17 +30,13 @@ def main() -> int:
     exit_on_signals()
     # As an installed package is, the peers among them; Python may have been told to keep no bytecode of a checkout's.
     compileall.compile_dir(Path(airflow_provider_digitalhuman.__file__).parent, quiet=1)
-    return max(_run(part, chosen) for part in chosen.parts)
-
-
-def _run(part: str, chosen: argparse.Namespace) -> int:
-    print(f"==> {part}", file=sys.stderr, flush=True)
-    for title, texts in _sections(part, chosen):
-        text = "\n".join(texts)
-        print(f"## {title}\n\n{text}")
-        if not chosen.dry:
-            report.write(title, text)
-    return 0
+    for part in chosen.parts:
+        print(f"==> {part}", file=sys.stderr, flush=True)
+        for title, texts in _sections(part, chosen):
+            text = "\n".join(texts)
+            print(f"## {title}\n\n{text}")
+            if not chosen.dry:
+                report.write(title, text)
 
 
 def _sections(part: str, chosen: argparse.Namespace) -> Iterator[tuple[str, Iterable[str]]]:
@@ -73,4 +69,4 @@ def _download() -> Iterable[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

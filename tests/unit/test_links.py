@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_digitalhuman import compat, links
+from airflow_provider_digitalhuman import links
 from airflow_provider_digitalhuman.get_provider_info import get_provider_info
 from airflow_provider_digitalhuman.links import LINK_XCOM_KEY, DigitalHumanVideoLink, push_video_link, video_link
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
@@ -24,16 +24,16 @@ def _base_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links.conf, "get", lambda *_, **__: "https://airflow.example.com/sub/")
 
 
-@pytest.mark.skipif(compat.AIRFLOW < (3, 0), reason="the UI of Airflow 3")
-def test_it_leads_to_the_xcoms_of_the_task_instance() -> None:
+def test_it_leads_to_the_xcoms_of_the_task_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "AIRFLOW", (3, 0))
     base = "https://airflow.example.com/sub/dags/my%20dag/runs/manual__2025-11-22T08%3A00%3A00%2B00%3A00/tasks/"
     assert video_link(a_ti()) == base + "group.create/xcom"
     assert video_link(a_ti(None)) == base + "group.create/xcom"
     assert video_link(a_ti(7)) == base + "group.create/mapped/7/xcom"
 
 
-@pytest.mark.skipif(compat.AIRFLOW >= (3, 0), reason="the UI of Airflow 2")
-def test_it_leads_to_the_xcoms_of_the_task_instance_in_airflow_2() -> None:
+def test_it_leads_to_the_xcoms_of_the_task_instance_in_airflow_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "AIRFLOW", (2, 11))
     assert video_link(a_ti(7)) == (
         "https://airflow.example.com/sub/dags/my%20dag/grid?dag_run_id=manual__2025-11-22T08%3A00%3A00%2B00%3A00"
         "&task_id=group.create&map_index=7&tab=xcom"

@@ -47,7 +47,7 @@ def test_what_was_not_accepted_may_be_retried(connect, context, make_operator, w
         waiting(make_operator, "http://127.0.0.1:9").execute(context)
 
 
-@pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="the record lives in Airflow's database there: see tests/airflow")
+@pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="below 3.3 the record is in Airflow's database: see tests/airflow")
 def test_with_a_record_a_wait_that_timed_out_is_retried(connect, serve, context, make_operator):
     server = serve(answers("queued", "processing"))
     connect(server.url)

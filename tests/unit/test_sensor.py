@@ -353,7 +353,7 @@ class TestEndFromTrigger:
         with pytest.raises(InvalidRequestError, match=f"end_from_trigger=True cannot be used with {next(iter(lost))}"):
             a_sensor(deferrable=True, end_from_trigger=True, **lost)
 
-    @pytest.mark.skipif(not compat.HAS_START_FROM_TRIGGER, reason="the platform does not start tasks in the triggerer")
+    @pytest.mark.skipif(not compat.HAS_START_FROM_TRIGGER, reason="start_from_trigger needs Airflow 3.3")
     def test_a_task_that_starts_in_the_triggerer_can_end_there(self) -> None:
         sensor = a_sensor(deferrable=True, start_from_trigger=True, end_from_trigger=True)
         assert sensor.start_trigger_args is not None
@@ -370,7 +370,7 @@ class TestStartFromTrigger:
         started = a_sensor(deferrable=True, start_from_trigger=True)
         assert started.start_from_trigger is compat.HAS_START_FROM_TRIGGER
 
-    @pytest.mark.skipif(not compat.HAS_START_FROM_TRIGGER, reason="the platform does not start tasks in the triggerer")
+    @pytest.mark.skipif(not compat.HAS_START_FROM_TRIGGER, reason="start_from_trigger needs Airflow 3.3")
     def test_the_id_of_a_task_before_arrives_as_a_template(self) -> None:
         from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
@@ -387,7 +387,7 @@ class TestStartFromTrigger:
         assert set(arguments.trigger_kwargs) >= set(sensor.template_fields)
         assert sensor.upstream_task_ids == {"create"}
 
-    @pytest.mark.skipif(not compat.HAS_START_FROM_TRIGGER, reason="the platform does not start tasks in the triggerer")
+    @pytest.mark.skipif(not compat.HAS_START_FROM_TRIGGER, reason="start_from_trigger needs Airflow 3.3")
     @pytest.mark.parametrize(
         ("template", "starts"),
         [

@@ -346,7 +346,7 @@ class TestEvents:
         assert URL not in repr(event_of(done, ID)) + str(event_of(done, ID)) + f"{event_of(done, ID)}"
         assert ID in repr(event_of(done, ID))
 
-    @pytest.mark.skipif(not HAS_END_FROM_TRIGGER, reason="no task is ended in the triggerer")
+    @pytest.mark.skipif(not HAS_END_FROM_TRIGGER, reason="end_from_trigger needs Airflow 3.3")
     @pytest.mark.parametrize("kind", ["create", "sensor"])
     def test_it_can_end_the_task_with_the_xcoms_that_a_worker_would_leave(
         self, kind: Any, kept: dict[str, Any], connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
