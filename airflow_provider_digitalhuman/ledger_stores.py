@@ -82,6 +82,8 @@ class VariableRecordStore:
         if found not in (self._seen, text) or (begins_or_ends and not self._is_current_try()):
             raise LedgerError("Airflow has given up this try, and another one takes its place")
         compat.write_variable(self._key, text, self._description)
+        if (kept := compat.read_variable(self._key)) != text:  # some versions only log that they could not write it
+            raise LedgerError(f"Airflow has {kept!r} instead of the record")
         self._seen = text
 
     def delete(self) -> None:

@@ -7,18 +7,17 @@ not understand is an error of a query that is asked again; so it can afford to k
 
 import asyncio
 import base64
-import ssl
 import zlib
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import SplitResult
 
 from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, bounded, decoded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE, result_url
 from airflow_provider_digitalhuman.api.response import Answer, VideoTask, read_query
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError, QueryError
 from airflow_provider_digitalhuman.hooks.route import Route
+from airflow_provider_digitalhuman.triggers.stream import Stream
 
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
@@ -79,19 +78,18 @@ class QueryClient:
 
     async def _get(self, target: str) -> Answer:
         request = b"GET " + target.encode("ascii") + self._head
-        async with asyncio.timeout(self._settings.connect_timeout + self._settings.query_timeout):
-            connection = self._kept_connection()
-            if connection is not None:
-                try:
-                    return await self._ask(connection, request)
-                except _ClosedWhileIdleError:
-                    pass  # the server had given it up; a GET may be sent again
-            return await self._ask(await self._connect(), request)
+        connection = self._kept_connection()
+        if connection is not None:
+            try:
+                return await self._ask(connection, request)
+            except _ClosedWhileIdleError:
+                pass  # the server had given it up; a GET may be sent again
+        return await self._ask(await self._connect(), request)
 
     async def _ask(self, connection: "_Connection", request: bytes) -> Answer:
         keep = False
         try:
-            status, headers, body, keep = await connection.ask(request)
+            status, headers, body, keep = await connection.ask(request, self._settings.query_timeout)
         finally:
             if keep and not self._closed:
                 connection.idle_since = asyncio.get_running_loop().time()
@@ -118,8 +116,8 @@ class QueryClient:
     async def _connect(self) -> "_Connection":
         route = self._route
         async with asyncio.timeout(self._settings.connect_timeout):
-            reader, writer = await _open(route.proxy or route.target, route.proxy_tls if route.proxy else route.tls)
-            connection = _Connection(reader, writer)
+            stream = await Stream.connect(route.proxy or route.target, route.proxy_tls if route.proxy else route.tls)
+            connection = _Connection(stream)
             if route.proxy and route.tls:
                 try:
                     await connection.tunnel(route)
@@ -134,18 +132,17 @@ class _ClosedWhileIdleError(ConnectionError):
 
 
 class _Connection:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._used = False
         self.idle_since = 0.0
 
     @property
     def is_open(self) -> bool:
-        return not (self._reader.at_eof() or self._writer.is_closing())
+        return self._stream.is_open
 
     def abort(self) -> None:
-        self._writer.transport.abort()
+        self._stream.abort()
 
     async def tunnel(self, route: Route) -> None:
         """Have the proxy pass everything through to the API, and speak TLS with that.
@@ -156,34 +153,37 @@ class _Connection:
         assert route.tls is not None
         authority = route.host if route.target.port else f"{route.host}:443"
         lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", *_proxy_authorization(route), "", ""]
-        self._writer.write("\r\n".join(lines).encode("latin-1"))
-        status, _ = await _read_head(self._reader)
+        self._stream.write("\r\n".join(lines).encode("latin-1"))
+        status, _ = await _read_head(self._stream.reader)
         if not 200 <= status < 300:
             raise OSError(f"the proxy refused to connect to {authority}: HTTP {status}")
-        await self._writer.start_tls(route.tls, server_hostname=route.target.hostname)
+        await self._stream.start_tls(route.tls, route.target.hostname or "")
 
-    async def ask(self, request: bytes) -> tuple[int, Mapping[str, str], bytes, bool]:
-        """Return status, headers and body of the answer to ``request``, and whether the connection can be kept."""
-        reused, self._used = self._used, True
-        self._writer.write(request)
+    async def ask(self, request: bytes, seconds: float) -> tuple[int, Mapping[str, str], bytes, bool]:
+        """Return status, headers and body of the answer to ``request``, and whether the connection can be kept.
+
+        :raises TimeoutError: if the answer is not there in so many seconds.
+        """
+        late = TimeoutError(f"no answer within {seconds:g} s")
+        # asyncio.timeout() would do, for a sixth of the CPU of the query.
+        timer = asyncio.get_running_loop().call_later(seconds, self._stream.end, late)
         try:
-            status, headers = await _read_head(self._reader)
-        except asyncio.IncompleteReadError as error:
-            if reused and not error.partial:
-                raise _ClosedWhileIdleError from error
-            raise
-        except ConnectionError as error:
-            if reused:
-                raise _ClosedWhileIdleError from error
-            raise
-        body, to_the_end = await _read_body(self._reader, status, headers)
+            status, headers = await self._head_of_answer(request)
+            body, to_the_end = await _read_body(self._stream.reader, status, headers)
+        finally:
+            timer.cancel()
         keep = not to_the_end and headers.get("connection", "").lower() != "close"
         return status, headers, body, keep
 
-
-async def _open(address: SplitResult, tls: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    port = address.port or (443 if address.scheme == "https" else 80)
-    return await asyncio.open_connection(address.hostname, port, ssl=tls, limit=MAX_ANSWER, happy_eyeballs_delay=0.25)
+    async def _head_of_answer(self, request: bytes) -> tuple[int, Mapping[str, str]]:
+        reused, self._used = self._used, True
+        try:
+            self._stream.write(request)
+            return await _read_head(self._stream.reader)
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            if reused and not getattr(error, "partial", None):
+                raise _ClosedWhileIdleError from error
+            raise
 
 
 async def _read_head(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:

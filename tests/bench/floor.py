@@ -26,6 +26,7 @@ class Floor(BaseOperator):
     def __init__(self, *, number: int, seconds: float, calls: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.number, self.seconds, self.calls = number, seconds, calls
+        self.template_fields = ("number",) if calls else ()
 
     def execute(self, context: Any) -> None:
         """Defer, after the calls."""
@@ -33,6 +34,7 @@ class Floor(BaseOperator):
             store = context["task_state_store"]
             store.get("record")
             store.set("record", RECORD)
+            store.get("record")
             store.set("record", RECORD)
             context["ti"].xcom_push("video_task", VIDEO)
             context["ti"].xcom_push("link", VIDEO["video_url"])

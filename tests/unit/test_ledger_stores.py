@@ -44,6 +44,18 @@ def test_a_write_whose_answer_was_lost_can_be_repeated(variables, monkeypatch):
     assert own.read() == {"stage": "sending"}
 
 
+def test_a_write_that_airflow_only_logs_as_failed_is_noticed_and_can_be_repeated(variables, monkeypatch):
+    own = store()
+    own.read()
+    own.write({"stage": "sending"})
+    with monkeypatch.context() as broken:
+        broken.setattr(compat, "write_variable", lambda key, text, description: None)
+        with pytest.raises(LedgerError, match="instead of the record"):
+            own.write({"stage": "submitted", "video_task_id": "v1"})
+    own.write({"stage": "submitted", "video_task_id": "v1"})
+    assert own.read() == {"stage": "submitted", "video_task_id": "v1"}
+
+
 def test_a_try_that_was_given_up_begins_no_record_even_if_the_next_one_has_tidied_up(variables):
     zombie = store(is_current_try=False)
     assert zombie.read() is None
