@@ -107,12 +107,15 @@ def answering(*answers: bytes) -> Script:
     return script
 
 
-def tunnel_to(port: int) -> Callable[[Peer], None]:
-    """A script for a proxy that passes everything through to a port of this machine."""
+def tunnel_to(port: int, slipped_in: bytes = b"") -> Callable[[Peer], None]:
+    """A script for a proxy that passes everything through to a port of this machine.
+
+    :param slipped_in: what it says of its own, right behind its consent.
+    """
 
     def script(peer: Peer) -> None:
         assert peer.read_request()
-        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n" + slipped_in)
         with socket.create_connection(("127.0.0.1", port)) as onward:
             other = {peer.socket: onward, onward: peer.socket}
             while True:  # in one thread: two may not use one TLS connection at the same time

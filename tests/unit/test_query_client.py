@@ -271,6 +271,92 @@ class TestTls:
         with pytest.raises(InvalidConnectionError, match="verify"):
             query("https://127.0.0.1:9", verify=str(tmp_path / "ca.pem"))
 
+    def test_an_older_version_of_tls(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
+        server_tls.maximum_version = ssl.TLSVersion.TLSv1_2
+        server = serve(answering(PROCESSING), server_tls)
+        query(server.url, times=3, verify=False)
+        assert server.connections == 1
+
+    def test_an_answer_in_many_records_is_one(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
+        def script(peer: Peer) -> None:
+            while peer.read_request():
+                for at in range(len(COMPLETED)):
+                    peer.send(COMPLETED[at : at + 1])
+
+        server = serve(script, server_tls)
+        assert query(server.url, times=2, verify=False).is_completed
+        assert server.connections == 1
+
+    def test_a_long_answer_is_read_whole(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
+        body = json.dumps({"id": ID, "status": "processing", "words": "x" * (MAX_ANSWER - 100)})
+        server = serve(answering(http_answer(200, body)), server_tls)
+        assert len(query(server.url, times=2, verify=False).raw["words"]) == MAX_ANSWER - 100
+        assert server.connections == 1
+
+    def test_one_that_ends_tls_but_not_the_connection_is_not_used_again(
+        self, serve: Serve, server_tls: ssl.SSLContext
+    ) -> None:
+        def script(peer: Peer) -> None:
+            assert peer.read_request()
+            peer.send(PROCESSING)
+            peer.socket.settimeout(0.5)
+            with contextlib.suppress(OSError):
+                peer.socket.unwrap()  # type: ignore[attr-defined]
+            peer.hang()
+
+        server = serve(script, server_tls)
+        query(server.url, times=3, verify=False)
+        assert (len(server.requests), server.connections) == (3, 3)
+
+    def test_what_is_no_tls_in_the_middle_of_it(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
+        def script(peer: Peer) -> None:
+            peer.read_request()
+            socket.socket.send(peer.socket, COMPLETED)  # past TLS
+            peer.hang()
+
+        with pytest.raises(QueryError, match="SSLError"):
+            query(serve(script, server_tls).url, verify=False)
+
+    @pytest.mark.parametrize(
+        ("says", "reason"),
+        [
+            (lambda peer: peer.socket.recv(10), "ConnectionResetError|reset by peer|closed during the TLS handshake"),
+            (lambda peer: peer.send(NOT_HTTP), "SSLError"),
+            (lambda peer: peer.hang(), "TimeoutError"),
+        ],
+        ids=["closes", "speaks no TLS", "says nothing"],
+    )
+    def test_a_server_that_does_not_come_to_tls(
+        self, says: Callable[[Peer], object], reason: str, serve: Serve
+    ) -> None:
+        server = serve(says)
+        with pytest.raises(QueryError, match=reason):
+            query(server.url.replace("http://", "https://"), connect_timeout=0.5)
+        assert server.connections == 1
+
+    def test_a_query_that_is_cancelled_in_the_handshake_leaves_nothing(self, serve: Serve) -> None:
+        asked, gone = threading.Event(), threading.Event()
+
+        def script(peer: Peer) -> None:
+            peer.socket.recv(4096)
+            asked.set()
+            with contextlib.suppress(OSError):
+                while peer.socket.recv(4096):
+                    pass
+            gone.set()
+
+        async def main() -> None:
+            client = await QueryClient.open(settings(server.url.replace("http://", "https://")))
+            query = asyncio.create_task(client.query_video(ID))
+            assert await asyncio.to_thread(asked.wait, 20)
+            query.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await query
+            assert await asyncio.to_thread(gone.wait, 20)
+
+        server = serve(script)
+        asyncio.run(main())
+
 
 class TestProxy:
     def test_plain_http_goes_to_the_proxy_whole(self, serve: Serve) -> None:
@@ -296,6 +382,15 @@ class TestProxy:
         assert "proxy-authorization" in proxy.requests[0].headers
         assert len(api.requests) == 3
         assert "proxy-authorization" not in api.requests[0].headers
+
+    def test_what_the_proxy_itself_says_behind_its_consent_is_not_believed(
+        self, serve: Serve, server_tls: ssl.SSLContext, certificate: Path
+    ) -> None:
+        api = serve(answering(PROCESSING), server_tls)
+        proxy = serve(tunnel_to(api.port, slipped_in=COMPLETED))
+        task = query(api.url, proxies={"https": proxy.url}, verify=str(certificate))
+        assert task.status == "processing"
+        assert len(api.requests) == 1
 
     def test_a_proxy_that_refuses(self, serve: Serve) -> None:
         proxy = serve(answering(http_answer(407, "")))
