@@ -23,6 +23,7 @@ from airflow_provider_digitalhuman.exceptions import (
     QueryError,
     RateLimitError,
 )
+from airflow_provider_digitalhuman.triggers.lines import Lines, Speaker
 from airflow_provider_digitalhuman.triggers.pace import TICK, Pace
 from airflow_provider_digitalhuman.waiting import Done, Failed, VideoWait, Wait
 
@@ -39,10 +40,6 @@ LOOKUP_TIMEOUT: Final = 60.0
 """Seconds for a look-up of the connection."""
 SWEEP_INTERVAL: Final = 30.0
 """Seconds between two looks for videos that are past all deadlines."""
-SAY_PAUSE: Final = 5.0
-"""Seconds in which lines of progress gather, to be written together: each that comes alone wakes Airflow's supervisor
-of the triggers up, which then asks the database for news; that costs 20 times as much as the query. It reads 4 KiB of
-them, some 13, before it asks again."""
 
 
 class Client(Protocol):
@@ -80,14 +77,12 @@ async def open_client(settings: "ConnectionSettings") -> Client:
 
 
 class _Waiter:
-    __slots__ = ("context", "ended", "say", "wait")
+    __slots__ = ("ended", "speaker", "wait")
 
-    def __init__(self, wait: VideoWait, say: Callable[[str], object], ended: "asyncio.Future[Done | Failed]") -> None:
+    def __init__(self, wait: VideoWait, speaker: Speaker, ended: "asyncio.Future[Done | Failed]") -> None:
         self.wait = wait
-        self.say = say
+        self.speaker = speaker
         self.ended = ended
-        # A line for the log goes out as the trigger that waits: Airflow sorts by context variables.
-        self.context = contextvars.copy_context()
 
 
 class Poller:
@@ -117,7 +112,7 @@ class Poller:
         self._due: list[tuple[float, int, _Waiter]] = []
         self._order = itertools.count()  # first come, first served among those due at the same time
         self._queries: set[asyncio.Task[None]] = set()
-        self._lines: list[tuple[_Waiter, str]] = []
+        self._lines = Lines()
         self._timer: asyncio.TimerHandle | None = None
         # A context of its own, not that of the first trigger: what is logged in there belongs to none of them.
         self._context = contextvars.Context()
@@ -127,9 +122,9 @@ class Poller:
         """Wait until the decision about a video is final.
 
         :param first_in: seconds until its first query.
-        :param say: where the lines of progress go; called in the caller's context.
+        :param say: where the lines of progress go; called in the caller's context, but maybe by another thread.
         """
-        waiter = _Waiter(wait, say, self._loop.create_future())
+        waiter = _Waiter(wait, Speaker(say), self._loop.create_future())
         self._waiting.add(waiter)
         self._put(waiter, first_in)
         self._set_timer()
@@ -137,9 +132,9 @@ class Poller:
             return await waiter.ended
         finally:  # also when the trigger is cancelled
             self._waiting.discard(waiter)
+            self._lines.end(waiter.speaker)
             if not self._waiting:
                 self._close()
-            self._say_all()
 
     def _put(self, waiter: _Waiter, seconds: float) -> None:
         heapq.heappush(self._due, (self._loop.time() + seconds, next(self._order), waiter))
@@ -190,22 +185,12 @@ class Poller:
             if isinstance(decision, Wait):
                 self._put(waiter, decision.seconds)
                 if decision.say:
-                    self._say_soon(waiter, decision.say)
+                    self._lines.add(waiter.speaker, decision.say)
             else:
                 waiter.ended.set_result(decision)
         except Exception as error:  # a mistake in here must not leave a trigger waiting for ever
             if not waiter.ended.done():
                 waiter.ended.set_exception(error)
-
-    def _say_soon(self, waiter: _Waiter, line: str) -> None:
-        if not self._lines:
-            self._loop.call_later(SAY_PAUSE, self._say_all, context=self._context)
-        self._lines.append((waiter, line))
-
-    def _say_all(self) -> None:
-        lines, self._lines = self._lines, []
-        for waiter, line in lines:
-            waiter.context.run(waiter.say, line)
 
     def _give_up_those_late(self) -> None:
         """End the waits whose last query could not be made: while the key is paused, or everything hangs."""
@@ -221,6 +206,7 @@ class Poller:
     def _close(self) -> None:
         self._on_idle()
         self._sweep.cancel()
+        self._lines.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import pairwise
@@ -21,6 +22,7 @@ from airflow_provider_digitalhuman.exceptions import (
     VideoFailedError,
     WaitTimeoutError,
 )
+from airflow_provider_digitalhuman.triggers import lines as lines_module
 from airflow_provider_digitalhuman.triggers import poller as poller_module
 from airflow_provider_digitalhuman.triggers.pace import TICK, Pace
 from airflow_provider_digitalhuman.triggers.poller import (
@@ -185,15 +187,42 @@ class TestSharing:
 
         run_virtually(main())
 
-    def test_lines_are_written_together(self) -> None:
-        async def main() -> set[float]:
-            world, moments = World(processing, ceiling=1000.0), []
-            waits = [world.wait(f"v{number}", 30.0, lambda line: moments.append(now())) for number in range(50)]
-            await asyncio.gather(*waits)
-            assert len(moments) == 50, "each says its first status"
-            return set(moments)
+    def test_lines_are_written_together_and_not_too_many_at_once(self) -> None:
+        async def main() -> list[int]:
+            world, moments = World(processing, ceiling=1000.0), Counter[float]()
+            say = lambda line: moments.update([round(now(), 3)])  # noqa: E731
+            waits = [asyncio.create_task(world.wait(f"v{number}", 60.0, say)) for number in range(230)]
+            await asyncio.sleep(20)
+            first_lines = list(moments.values())
+            await cancel(waits)
+            assert first_lines == list(moments.values()), "and none twice"
+            return first_lines
 
-        assert len(run_virtually(main())) <= 2
+        assert run_virtually(main()) == [26, 26, 26, 26, 26, 26, 26, 26, 22]
+
+    @pytest.mark.parametrize("trouble", ["a channel that is full", "a log that is gone"])
+    def test_a_line_that_cannot_be_written_stops_nobody(self, trouble: str) -> None:
+        """Airflow's own loop once stood still for ever in here: it could not write, as nobody read, as it stood."""
+        ended, waited_in_vain = threading.Event(), []
+
+        def say(line: str) -> None:
+            if trouble == "a log that is gone":
+                raise BrokenPipeError
+            if not ended.wait(5):
+                waited_in_vain.append(line)
+
+        async def main() -> None:
+            world = World(lambda name: processing(name) if name == "slow" else completed(name))
+            slow = asyncio.create_task(world.wait("slow", say=say))
+            await asyncio.sleep(1.0)
+            assert isinstance(await world.wait("fast"), Done)
+            ended.set()
+            await cancel([slow])
+            assert not waited_in_vain
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(lines_module, "GATHER", 0.0)
+            asyncio.run(main())
 
     def test_no_line_is_lost_or_late_when_the_wait_ends(self) -> None:
         heard: list[str] = []
