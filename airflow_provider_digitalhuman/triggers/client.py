@@ -43,6 +43,7 @@ class QueryClient:
         self._read = lru_cache(KEPT)(read_query)
         self._idle: list[_Connection] = []
         self._closed = False
+        self._loop = asyncio.get_running_loop()  # kept: below Python 3.12, to ask for it is a system call
 
     @classmethod
     async def open(cls, settings: "ConnectionSettings") -> Self:
@@ -87,12 +88,15 @@ class QueryClient:
         return await self._ask(await self._connect(), request)
 
     async def _ask(self, connection: "_Connection", request: bytes) -> Answer:
-        keep = False
+        seconds, keep = self._settings.query_timeout, False
+        # asyncio.timeout() would do, for a sixth of the CPU of the query.
+        timer = self._loop.call_later(seconds, connection.end, TimeoutError(f"no answer within {seconds:g} s"))
         try:
-            status, headers, body, keep = await connection.ask(request, self._settings.query_timeout)
+            status, headers, body, keep = await connection.ask(request)
         finally:
+            timer.cancel()
             if keep and not self._closed:
-                connection.idle_since = asyncio.get_running_loop().time()
+                connection.idle_since = self._loop.time()
                 self._idle.append(connection)
             else:
                 connection.abort()
@@ -100,7 +104,7 @@ class QueryClient:
         return Answer(status, body, headers.get("retry-after"), headers.get("location"), secret=key)
 
     def _kept_connection(self) -> "_Connection | None":
-        oldest = asyncio.get_running_loop().time() - LONGEST_IDLE
+        oldest = self._loop.time() - LONGEST_IDLE
         while self._idle:
             connection = self._idle.pop()  # the one used last, so that what is not needed grows old
             if connection.idle_since > oldest and connection.is_open:
@@ -144,6 +148,10 @@ class _Connection:
     def abort(self) -> None:
         self._stream.abort()
 
+    def end(self, error: Exception) -> None:
+        """Have whoever reads the answer see ``error``."""
+        self._stream.end(error)
+
     async def tunnel(self, route: Route) -> None:
         """Have the proxy pass everything through to the API, and speak TLS with that.
 
@@ -159,19 +167,10 @@ class _Connection:
             raise OSError(f"the proxy refused to connect to {authority}: HTTP {status}")
         await self._stream.start_tls(route.tls, route.target.hostname or "")
 
-    async def ask(self, request: bytes, seconds: float) -> tuple[int, Mapping[str, str], bytes, bool]:
-        """Return status, headers and body of the answer to ``request``, and whether the connection can be kept.
-
-        :raises TimeoutError: if the answer is not there in so many seconds.
-        """
-        late = TimeoutError(f"no answer within {seconds:g} s")
-        # asyncio.timeout() would do, for a sixth of the CPU of the query.
-        timer = asyncio.get_running_loop().call_later(seconds, self._stream.end, late)
-        try:
-            status, headers = await self._head_of_answer(request)
-            body, to_the_end = await _read_body(self._stream.reader, status, headers)
-        finally:
-            timer.cancel()
+    async def ask(self, request: bytes) -> tuple[int, Mapping[str, str], bytes, bool]:
+        """Return status, headers and body of the answer to ``request``, and whether the connection can be kept."""
+        status, headers = await self._head_of_answer(request)
+        body, to_the_end = await _read_body(self._stream.reader, status, headers)
         keep = not to_the_end and headers.get("connection", "").lower() != "close"
         return status, headers, body, keep
 
