@@ -58,7 +58,7 @@ def _sections(part: str, chosen: argparse.Namespace) -> Iterator[tuple[str, Iter
     elif part == "triggerer":
         from tests.bench import in_triggerer
 
-        yield "Waiting in a triggerer", in_triggerer.measure(chosen.size)
+        yield "Waiting in a triggerer", in_triggerer.measure(chosen.size, chosen.rounds)
     else:
         raise SystemExit(f"there is no part {part!r}")
 
