@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.endpoints import CONNECT_TIMEOUT
-from airflow_provider_digitalhuman.api.response import Answer, VideoTask
+from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.archive_paths import fill_in
 from airflow_provider_digitalhuman.exceptions import (
     DownloadError,

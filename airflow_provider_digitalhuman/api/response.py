@@ -5,18 +5,16 @@ says nothing, and only a *string* is ever a task status: the server's own error 
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, NamedTuple, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 import pendulum
 
-from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
+from airflow_provider_digitalhuman.api.answer import URL_ALIASES, Answer
+from airflow_provider_digitalhuman.api.redact import excerpt
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -42,50 +40,6 @@ class TaskStatus(StrEnum):
 
 _FAILED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED})
 _VOCABULARY: Final = frozenset(TaskStatus)
-
-
-class Answer(NamedTuple):
-    """An HTTP answer as it came.
-
-    :param http_status: HTTP status code.
-    :param body: the body's bytes, decoded from any transfer encoding.
-    :param retry_after: the ``Retry-After`` header (seconds or an HTTP date).
-    :param location: the ``Location`` header.
-    :param secret: the key that was sent: should a server echo it, it is shown to nobody.
-    """
-
-    http_status: int
-    body: bytes
-    retry_after: str | None = None
-    location: str | None = None
-    secret: str = ""
-
-    def __repr__(self) -> str:
-        return f"Answer({self.describe()})"
-
-    def retry_after_seconds(self) -> float | None:
-        """Return the seconds that ``Retry-After`` asks to wait; None if it is absent or makes no sense."""
-        text = (self.retry_after or "").strip()
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = _seconds_until(text)
-        return seconds if math.isfinite(seconds) and seconds >= 0 else None
-
-    def describe(self) -> str:
-        """Return the answer for an error message: HTTP status and the start of the body, URLs redacted."""
-        body = excerpt(self.text())
-        return f"HTTP {self.http_status}, " + (f"body: {body}" if body else "empty body")
-
-    def text(self) -> str:
-        """Return the body for people to read: characters that JSON has escaped are shown as themselves."""
-        payload = _json_object(self)
-        text = self.body.decode("utf-8", "replace") if payload is None else json.dumps(payload, ensure_ascii=False)
-        return _masked(text, self.secret)
-
-    def target(self) -> str:
-        """Return where the answer redirects to, without the query string."""
-        return _masked(redact_url(self.location or "nowhere"), self.secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +94,10 @@ class VideoTask:
             "md5": self.md5,
             "error": self.error,
         }
-        return {**known, **{key: value for key, value in self.raw.items() if key not in known and key not in _ALIASES}}
+        return {
+            **known,
+            **{key: value for key, value in self.raw.items() if key not in known and key not in URL_ALIASES},
+        }
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "VideoTask":
@@ -162,7 +119,7 @@ def read_create(answer: Answer) -> VideoTask:
     :raises AuthenticationError, InsufficientBalanceError, RateLimitError, RequestRefusedError: nothing was accepted.
     :raises SubmissionUnknownError: it cannot be told whether a video was accepted and charged.
     """
-    payload = _json_object(answer)
+    payload = answer.json_object()
     task = _task_object(payload)
     task_id = _task_id(task)
     if 200 <= answer.http_status < 300:
@@ -182,7 +139,7 @@ def read_query(answer: Answer, video_task_id: str) -> VideoTask:
     :raises VideoTaskNotFoundError: the API does not know the ID.
     :raises RateLimitError, QueryError: ask again later.
     """
-    payload = _json_object(answer)
+    payload = answer.json_object()
     if 200 <= answer.http_status < 300 and payload is not None:
         task = _task_object(payload)
         if _tells_status(task, payload):
@@ -219,14 +176,7 @@ _REFUSED_ON_CREATE: Final = frozenset({400, 404, 405, 413, 415, 422})
 _REDIRECTS: Final = frozenset({301, 307, 308})
 """302 and 303 are left out: servers send them after a POST that they have carried out."""
 _BALANCE_WORDS: Final = r"(?i)余额|欠费|充值|arrears|(?<!im)balance(?![dr])|insufficient.?(?:credit|fund|quota)"
-_ALIASES: Final = ("result_url", "resultUrl", "videoUrl")
 _MILLISECONDS_FROM: Final = 1e12
-_DEEPEST: Final = 20
-_TAKEN_AS_IS: Final = frozenset({"id", "status", "code", "created", "md5", "video_url", *_ALIASES})
-"""The fields whose values the reading depends on."""
-_NAMES: Final = _TAKEN_AS_IS | {"data", "error", "message", "type"}
-_NOT_BY_CHANCE: Final = 16
-"""Characters of a key that is in no ID and no URL by chance."""
 
 
 def _raise_create_without_id(answer: Answer, payload: Mapping[str, Any] | None) -> NoReturn:
@@ -284,48 +234,6 @@ def _unknown(answer: Answer, why: str) -> SubmissionUnknownError:
     )
 
 
-def _json_object(answer: Answer) -> Mapping[str, Any] | None:
-    try:
-        payload = json.loads(answer.body)
-    except (ValueError, RecursionError):  # a bad encoding is a ValueError too
-        return None
-    return _clean(payload, answer.secret) if isinstance(payload, dict) else None
-
-
-def _clean(value: Any, secret: str, name: str | None = None, depth: int = 0) -> Any:
-    """Return ``value`` as it may go to XCom: what any database can keep, and without the key, should a server echo it.
-
-    What the task is found by is left alone if the key is so short that it can be in there by chance.
-    """
-    if isinstance(value, str):
-        text = _storable(value)
-        return text if name in _TAKEN_AS_IS and len(secret) < _NOT_BY_CHANCE else _masked(text, secret)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None  # NaN, Infinity, 1e999
-    if not isinstance(value, dict | list):
-        return value
-    if depth >= _DEEPEST:
-        return None
-    if isinstance(value, list):
-        return [_clean(item, secret, None, depth + 1) for item in value]
-    cleaned = {}
-    for key, item in value.items():
-        name = _storable(key)
-        cleaned[name if name in _NAMES else _masked(name, secret)] = _clean(item, secret, name, depth + 1)
-    return cleaned
-
-
-def _storable(text: str) -> str:
-    """Return ``text`` without NUL and lone surrogates."""
-    if text.isascii() and "\x00" not in text:
-        return text
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-
-
-def _masked(text: str, secret: str) -> str:
-    return text.replace(secret, "***") if secret else text
-
-
 def _task_object(payload: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the object that describes the task: the one with the ID, inside ``data`` or the whole."""
     payload = payload or {}
@@ -379,7 +287,7 @@ def _to_task(task: Mapping[str, Any], task_id: str, payload: Mapping[str, Any] |
         object=_text(task.get("object")),
         created=_moment(task.get("created")),
         model=_text(task.get("model")),
-        video_url=next((url for key in ("video_url", *_ALIASES) if (url := _text(task.get(key)))), None),
+        video_url=next((url for key in ("video_url", *URL_ALIASES) if (url := _text(task.get(key)))), None),
         md5=_md5(task.get("md5")),
         error=_error_text(task.get("error")) or _reason_beside(task, payload),
         raw=task,
@@ -426,12 +334,3 @@ def _moment(value: Any) -> pendulum.DateTime | None:
         return pendulum.DateTime.fromtimestamp(seconds, pendulum.UTC)
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def _seconds_until(http_date: str) -> float:
-    try:
-        moment = parsedate_to_datetime(http_date)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return math.nan
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())

@@ -21,8 +21,9 @@ from airflow_provider_digitalhuman.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from airflow_provider_digitalhuman.api.answer import Answer
     from airflow_provider_digitalhuman.api.request import VideoRequest
-    from airflow_provider_digitalhuman.api.response import Answer, VideoTask
+    from airflow_provider_digitalhuman.api.response import VideoTask
     from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
     from airflow_provider_digitalhuman.hooks.transport import Transport, TransportError
 

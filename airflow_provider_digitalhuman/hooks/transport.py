@@ -15,9 +15,9 @@ from typing import Any, Final
 import httpcore
 
 from airflow_provider_digitalhuman import __version__
+from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.encoding import bounded, decoded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE
-from airflow_provider_digitalhuman.api.response import Answer
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 from airflow_provider_digitalhuman.hooks.route import Route
 from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings

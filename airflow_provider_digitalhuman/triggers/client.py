@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, Self
 
+from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, bounded, decoded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE, result_url
-from airflow_provider_digitalhuman.api.response import Answer, VideoTask, read_query
+from airflow_provider_digitalhuman.api.response import VideoTask, read_query
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError, QueryError
 from airflow_provider_digitalhuman.hooks.route import Route
 from airflow_provider_digitalhuman.triggers.stream import Stream

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_digitalhuman.api.response import Answer, VideoTask, read_create, read_query
+from airflow_provider_digitalhuman.api.answer import Answer
+from airflow_provider_digitalhuman.api.response import VideoTask, read_create, read_query
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
