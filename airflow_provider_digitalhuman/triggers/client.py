@@ -162,7 +162,7 @@ class _Connection:
         assert route.tls is not None
         authority = route.host if route.target.port else f"{route.host}:443"
         lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", *_proxy_authorization(route), "", ""]
-        self._stream.write("\r\n".join(lines).encode("latin-1"))
+        self._stream.ask("\r\n".join(lines).encode("latin-1"))
         status, _ = await _read_head(self._stream.reader)
         if not 200 <= status < 300:
             raise OSError(f"the proxy refused to connect to {authority}: HTTP {status}")
@@ -172,13 +172,13 @@ class _Connection:
         """Return status, headers and body of the answer to ``request``, and whether the connection can be kept."""
         status, headers = await self._head_of_answer(request)
         body, to_the_end = await _read_body(self._stream.reader, status, headers)
-        keep = not to_the_end and headers.get("connection", "").lower() != "close"
+        keep = self._stream.finish() and not to_the_end and headers.get("connection", "").lower() != "close"
         return status, headers, body, keep
 
     async def _head_of_answer(self, request: bytes) -> tuple[int, Mapping[str, str]]:
         reused, self._used = self._used, True
         try:
-            self._stream.write(request)
+            self._stream.ask(request)
             return await _read_head(self._stream.reader)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             if reused and not getattr(error, "partial", None):

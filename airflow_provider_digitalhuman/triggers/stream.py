@@ -17,7 +17,7 @@ _PIECE: Final = 32 * 1024
 
 
 class Stream(asyncio.BufferedProtocol):
-    """A connection: :meth:`write` sends, and what arrives is read from :attr:`reader`."""
+    """A connection on which one side asks: :meth:`ask` sends, the answer is read from :attr:`reader`."""
 
     reader: asyncio.StreamReader
     _transport: asyncio.Transport
@@ -25,6 +25,7 @@ class Stream(asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         self._buffer = memoryview(bytearray(_PIECE))
+        self._asked = False
         self._layers: list[_Tls] = []  # two where a proxy is spoken to by TLS, and the API through it
 
     @classmethod
@@ -45,7 +46,7 @@ class Stream(asyncio.BufferedProtocol):
 
         :raises OSError: if that fails.
         """
-        self._new_reader()  # nothing that came before, unprotected, is taken for what comes through it
+        self._asked = False  # nothing that came before, unprotected, is taken for what comes through it
         layer = _Tls(context, server_hostname, send=self._send)
         self._layers.append(layer)
         self._send = layer.seal
@@ -58,12 +59,26 @@ class Stream(asyncio.BufferedProtocol):
 
     @property
     def is_open(self) -> bool:
-        """False once either side has closed."""
-        return not (self.reader.at_eof() or self._transport.is_closing())
+        """False once either side has closed, or the other has spoken unasked."""
+        return not self._transport.is_closing()
 
-    def write(self, data: bytes) -> None:
-        """Send."""
-        self._send(data)
+    def ask(self, request: bytes) -> None:
+        """Send ``request``, and have the answer in a new :attr:`reader`.
+
+        :raises ConnectionError: if the connection is closed.
+        """
+        if not self.is_open:
+            raise ConnectionResetError("the server closed the connection before it was asked")
+        self.reader = asyncio.StreamReader(limit=MAX_ANSWER)
+        self.reader.set_transport(self._transport)
+        self._asked = True
+        self._send(request)
+
+    def finish(self) -> bool:
+        """Take the answer as read whole; False where something is left of it, which would pass for the next one's."""
+        self._asked = False
+        self.reader.feed_eof()
+        return self.reader.at_eof()
 
     def abort(self) -> None:
         """Close without a word."""
@@ -73,10 +88,8 @@ class Stream(asyncio.BufferedProtocol):
         """Close, and let who reads have what has come so far, or see ``error``."""
         for layer in self._layers:
             layer.give_up(error)
-        if error is None:
-            self.reader.feed_eof()
-        else:
-            self.reader.set_exception(error)
+        if self._asked:
+            self.reader.feed_eof() if error is None else self.reader.set_exception(error)
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,7 +97,6 @@ class Stream(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._send = transport.write
-        self._new_reader()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the place for what arrives."""
@@ -102,10 +114,6 @@ class Stream(asyncio.BufferedProtocol):
         """Take it that nothing comes or goes any more."""
         self.end(exc)
 
-    def _new_reader(self) -> None:
-        self.reader = asyncio.StreamReader(limit=MAX_ANSWER)
-        self.reader.set_transport(self._transport)
-
     def _take(self, data: bytes) -> None:
         ended = False
         try:
@@ -115,9 +123,9 @@ class Stream(asyncio.BufferedProtocol):
         except ssl.SSLError as error:
             self.end(error)
             return
-        if data:
+        if data and self._asked:
             self.reader.feed_data(data)
-        if ended:
+        if ended or (data and not self._asked):
             self.end(None)
 
 

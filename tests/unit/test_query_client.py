@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,42 @@ class TestRequest:
         server = serve(script)
         assert query(server.url, times=3).status == "completed"
         assert (len(server.requests), server.connections) == (3, 1)
+
+    @pytest.mark.parametrize("pause", [0.0, 0.1], ids=["with the answer", "after it"])
+    @pytest.mark.parametrize("by_tls", [False, True], ids=["plain", "TLS"])
+    def test_what_comes_unasked_is_nobodys_answer(
+        self, by_tls: bool, pause: float, serve: Serve, server_tls: ssl.SSLContext
+    ) -> None:
+        def script(peer: Peer) -> None:
+            while peer.read_request():
+                peer.send(PROCESSING if pause else PROCESSING + COMPLETED)
+                if pause:
+                    time.sleep(pause)
+                    peer.send(COMPLETED)
+
+        async def main() -> list[str]:
+            client = await QueryClient.open(settings(server.url, verify=False))
+            try:
+                words = []
+                for _ in range(3):
+                    words.append((await client.query_video(ID)).status)
+                    await asyncio.sleep(3 * pause)
+                return words
+            finally:
+                client.close()
+
+        server = serve(script, server_tls if by_tls else None)
+        assert asyncio.run(main()) == ["processing"] * 3
+        assert server.connections == 3
+
+    @pytest.mark.parametrize("by_tls", [False, True], ids=["plain", "TLS"])
+    def test_a_server_that_closes_before_it_is_asked_is_not_waited_for(
+        self, by_tls: bool, serve: Serve, server_tls: ssl.SSLContext
+    ) -> None:
+        server = serve(lambda peer: None, server_tls if by_tls else None)
+        for _ in range(20):  # whether the end comes before the question is chance
+            with pytest.raises(QueryError, match=r"clos|reset|Incomplete|SSL"):
+                query(server.url, verify=False)
 
     def test_a_reset_on_a_fresh_connection_is_not_tried_again(self, serve: Serve) -> None:
         def script(peer: Peer) -> None:
