@@ -18,7 +18,7 @@ GATHER: Final = 5.0
 """Seconds in which lines gather."""
 AT_ONCE: Final = 26
 """Triggers whose lines are written together: what the supervisor reads at twice."""
-PAUSE: Final = 1.0
+PAUSE: Final = 0.5
 """Seconds until more of them are written: the supervisor can be at work for some, and Airflow's own lines need room."""
 
 

@@ -31,7 +31,7 @@ IDLE: Final = 20.0
 WINDOW: Final = 120.0
 """Seconds that are measured: so many that most of ours also say in between how they are going."""
 LONGEST_START: Final = 600.0
-"""Seconds in which each video must have been asked for twice."""
+"""Seconds in which each video must have been asked for twice, and have a line in its log."""
 
 
 class Reading(NamedTuple):
@@ -146,9 +146,13 @@ def _env(peer: str, size: int, server: Server) -> dict[str, str]:
 
 def _wait_until_asked(airflow: AirflowCluster, server: Server, size: int) -> None:
     patience = time.monotonic() + LONGEST_START
-    while (counted := server.do("count"))["videos_asked"] < size or counted["least_asked"] < 2:
+    while (
+        (counted := server.do("count"))["videos_asked"] < size or counted["least_asked"] < 2 or _lines(airflow) < size
+    ):
         if time.monotonic() > patience:
-            raise ClusterError(f"not each video was asked for twice: {counted}\n{airflow.log_tail('triggerer')}")
+            raise ClusterError(
+                f"not each video was asked for twice, with a line in its log: {counted}\n{airflow.log_tail('triggerer')}"
+            )
         time.sleep(0.5)
 
 
