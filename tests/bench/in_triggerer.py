@@ -124,7 +124,7 @@ def _run(peer: str, size: int, server: Server, programs: Path | None) -> Run:
         idle = _window(airflow, server, IDLE)
         for dag_id in dag_ids:
             airflow.trigger(dag_id)
-        _wait_until_asked(airflow, server, size)
+        _wait_until_under_way(airflow, server, size)
         used = _window(airflow, server, WINDOW)
         run = Run(_waiting(airflow), idle, used.without(idle))
     told = {"idle": idle._asdict(), "used": used._asdict(), "ms": run.cpu_per_query, "waiting": run.waiting}
@@ -144,16 +144,17 @@ def _env(peer: str, size: int, server: Server) -> dict[str, str]:
     }
 
 
-def _wait_until_asked(airflow: AirflowCluster, server: Server, size: int) -> None:
+def _wait_until_under_way(airflow: AirflowCluster, server: Server, size: int) -> None:
     patience = time.monotonic() + LONGEST_START
-    while (
-        (counted := server.do("count"))["videos_asked"] < size or counted["least_asked"] < 2 or _lines(airflow) < size
-    ):
+    while not _is_under_way(airflow, server, size):
         if time.monotonic() > patience:
-            raise ClusterError(
-                f"not each video was asked for twice, with a line in its log: {counted}\n{airflow.log_tail('triggerer')}"
-            )
+            raise ClusterError(f"not under way: {server.do('count')}\n{airflow.log_tail('triggerer')}")
         time.sleep(0.5)
+
+
+def _is_under_way(airflow: AirflowCluster, server: Server, size: int) -> bool:
+    counted = server.do("count")
+    return counted["videos_asked"] >= size and counted["least_asked"] >= 2 and _lines(airflow) >= size
 
 
 def _window(airflow: AirflowCluster, server: Server, seconds: float) -> Reading:
