@@ -3,8 +3,8 @@
 from typing import Final
 
 TICK: Final = 0.1
-"""Seconds between two moments at which queries leave, those due by then together: to wake up for each of 200 a second
-takes three times the CPU."""
+"""Seconds between two moments at which queries leave that the ceiling has held back, as many as have become allowed by
+then. In no second are there more of them than the ceiling and this share of it."""
 LONGEST_PAUSE: Final = 60.0
 """Seconds of silence after a refusal for asking too fast that names no time of its own."""
 SLOWEST: Final = 0.5

@@ -1,7 +1,7 @@
 """One poller for all waiting videos of a connection: one HTTP client, one pace, the oldest query first.
 
 A waiting video costs an entry in a heap. There is no timer and no coroutine of the poller for each of them: one timer
-is set for the query that is due next, and what is due within the same tenth of a second leaves together.
+is set for the query that is due next, and what is due within the same quarter of a second leaves together.
 """
 
 import asyncio
@@ -38,6 +38,9 @@ RELOOKUP_PAUSE: Final = 5.0
 """Seconds between two look-ups of the connection while its key is refused."""
 LOOKUP_TIMEOUT: Final = 60.0
 """Seconds for a look-up of the connection."""
+TOGETHER: Final = 0.25
+"""Seconds between two moments at which those due by then leave, as far as the ceiling allows: of 200 queries a second,
+each then takes 0.3 of the CPU that it takes alone."""
 SWEEP_INTERVAL: Final = 30.0
 """Seconds between two looks for videos that are past all deadlines."""
 
@@ -142,8 +145,8 @@ class Poller:
     def _set_timer(self) -> None:
         if not self._due or not self._has_room():
             return  # the end of a query comes here again
-        when = max(self._due[0][0], self._access.pace.next_query_at())
-        when = math.ceil(when / TICK) * TICK  # what is late by more than that leaves at once
+        # On a grid of times; what is late by more than a step of it leaves at once.
+        when = max(_next_step(self._due[0][0], TOGETHER), _next_step(self._access.pace.next_query_at(), TICK))
         if self._timer is not None:
             if self._timer.when() <= when:
                 return  # it will set the next one
@@ -214,6 +217,10 @@ class Poller:
         for query in self._queries:
             query.cancel()
         self._access.close()
+
+
+def _next_step(when: float, step: float) -> float:
+    return max(when, math.ceil(when / step) * step)  # which can come out a little before it
 
 
 class _Access:
