@@ -53,7 +53,8 @@ with DAG(
     def publish(**context: object) -> list[str]:
         """Stand-in for your own publishing step: name the videos that have come."""
         events = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}
-        paths = [event.extra["uri"] for of_asset in events.values() for event in of_asset if "uri" in event.extra]
+        uris = [event.extra["uri"] for of_asset in events.values() for event in of_asset if "uri" in event.extra]
+        paths = list(dict.fromkeys(uris))  # Airflow 3 lists an event under its asset and again under the alias
         for path in paths:
             print(f"Publishing {path}")
         return paths

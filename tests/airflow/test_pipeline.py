@@ -33,11 +33,12 @@ def posts(sandbox: SandboxClient, mark: str) -> int:
 
 
 def published(airflow: AirflowCluster, name: str) -> bool:
-    """Wait until a run of the publishing DAG has named the file."""
+    """Wait until a run of the publishing DAG has named the file; True if it did so once."""
     for _ in range(60):
         for row in airflow.api("GET", f"/dags/{PUBLISH}/dagRuns")["dag_runs"]:
-            if row["state"] == "success" and name in str(airflow.xcom(PUBLISH, row["dag_run_id"], "publish")):
-                return True
+            paths = str(airflow.xcom(PUBLISH, row["dag_run_id"], "publish")) if row["state"] == "success" else ""
+            if name in paths:
+                return paths.count(name) == 1
         time.sleep(1)
     return False
 
