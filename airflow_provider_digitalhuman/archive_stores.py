@@ -298,14 +298,25 @@ class MovedSink(Sink):
         self._file.write(data)
 
     def _publish(self, overwrite: bool) -> None:
-        fs = self._place.fs
         self._file.close()
-        if _exists(self._place):
-            if not overwrite:
-                raise _taken(self._uri)
-            fs.rm(self._place.path)  # not every store can move onto a file
-        fs.mv(self._temporary, self._place.path)
+        if not _exists(self._place):
+            self._place.fs.mv(self._temporary, self._place.path)
+        elif overwrite:
+            self._replace()
+        else:
+            raise _taken(self._uri)
         self._file = None
+
+    def _replace(self) -> None:
+        # Not every store can move onto a file. The old one stays until the new one is in its place.
+        fs, aside = self._place.fs, f"{self._temporary}.old"
+        fs.mv(self._place.path, aside)
+        try:
+            fs.mv(self._temporary, self._place.path)
+        except BaseException:
+            fs.mv(aside, self._place.path)
+            raise
+        fs.rm(aside)
 
     def _discard(self) -> None:
         file, self._file = self._file, None

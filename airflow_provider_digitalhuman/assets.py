@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -27,6 +28,11 @@ def announce(context: "Context", outlets: Iterable[Any], archived: "ArchivedVide
     events: Any = context["outlet_events"]
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
-            events[outlet].add(Asset(uri=archived.uri), extra=event_extra(archived))
+            events[outlet].add(Asset(uri=_ascii(archived.uri)), extra=event_extra(archived))
         else:
             events[outlet].extra = event_extra(archived)
+
+
+def _ascii(uri: str) -> str:
+    """Return ``uri`` as Airflow takes it for an asset: 2.11 refuses other characters, later ones do on MySQL."""
+    return "".join(character if character.isascii() else quote(character) for character in uri)

@@ -124,7 +124,8 @@ class Transfer:
             asked = self.size
             self.restart()
             raise FetchError(f"asked for the bytes from {asked} on, the server sent {said[:80]!r}")
-        self._total = total if total is not None else int(match[2]) + 1
+        # The part may be shorter than what is left, so it does not shorten what is known.
+        self._total = total or max(self._total or 0, int(match[2]) + 1)
 
     def _receive(self, response: "requests.Response", url: str) -> None:
         whole = self._total

@@ -26,8 +26,9 @@ USER_AGENT: Final = f"airflow-provider-digitalhuman/{__version__}"
 _TO_A_PROXY: Final = (b"CONNECT ", b"\x05", b"\x01")
 """How what is meant for a proxy alone begins: a tunnel's request, SOCKS, its login. All else counts as the request."""
 _own_request: ContextVar[bool] = ContextVar("own_request", default=False)
-# The library tells the debug log what the server has sent, and some servers echo the key.
-logging.getLogger("httpcore.http11").addFilter(lambda record: not _own_request.get())
+# The library tells the debug log what the server has sent, and some servers echo the key; and a proxy's password.
+for _name in ("httpcore.http11", "httpcore.socks"):
+    logging.getLogger(_name).addFilter(lambda record: not _own_request.get())
 
 
 class TransportError(Exception):
@@ -54,8 +55,11 @@ class Transport:
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
         self._route = Route.of(settings)
-        if self._route.by_socks and not find_spec("socksio"):
-            raise InvalidConnectionError("A SOCKS proxy needs the package socksio: install it where the workers run.")
+        # The second one is what a download needs: better told now than when the video is paid for.
+        if self._route.by_socks and not (find_spec("socksio") and find_spec("socks")):
+            raise InvalidConnectionError(
+                "A SOCKS proxy needs the packages socksio and PySocks: install them where the workers run."
+            )
         self._own = threading.local()
 
     def get(self, url: str) -> Answer:

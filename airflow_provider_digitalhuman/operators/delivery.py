@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_digitalhuman.archive import DEFAULT_MAX_BYTES, ArchivedVideo, archive_video
 from airflow_provider_digitalhuman.assets import announce
+from airflow_provider_digitalhuman.exceptions import AuthenticationError, DownloadError, VideoTaskNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,5 +82,8 @@ class Delivery:
         return {"video_task_id": self.video_task_id, "transfer_seconds": seconds, "size": size}
 
     def _fetch(self) -> "VideoTask":
-        self.task = self.hook.get_video(self.video_task_id)
+        try:
+            self.task = self.hook.get_video(self.video_task_id)
+        except (AuthenticationError, VideoTaskNotFoundError) as error:  # of a video that is made: worth another try
+            raise DownloadError(f"There is no fresh URL of the video: {error}") from error
         return self.task

@@ -11,7 +11,7 @@ from airflow_provider_digitalhuman.exceptions import (
     DownloadError,
 )
 from tests.unit.archiving import CONTENT, MD5, Api, cut, nothing_left, run
-from tests.unit.file_server import Asked, Caller, FileServer, serving, status, whole
+from tests.unit.file_server import ETAG, Asked, Caller, FileServer, serving, status, whole
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +108,14 @@ def test_a_206_that_is_not_what_was_asked_for_is_not_used(server, tmp_path, head
     server.script = [cut(server, 1_000_000), status(206, CONTENT[1_000_000:], **headers)]
     run(Api(server), tmp_path)
     assert server.offsets == [0, 1_000_000, 0]
+    assert (tmp_path / "out.mp4").read_bytes() == CONTENT
+
+
+def test_a_part_shorter_than_what_is_left_does_not_pass_for_the_rest(server, tmp_path):
+    part = status(206, CONTENT[1000:5000], Content_Range="bytes 1000-4999/*", ETag=ETAG)
+    server.script = [cut(server, 1000), part]
+    run(Api(server, md5=None), tmp_path)
+    assert server.offsets == [0, 1000, 5000]
     assert (tmp_path / "out.mp4").read_bytes() == CONTENT
 
 

@@ -150,6 +150,26 @@ def test_what_is_there_is_replaced_only_where_that_is_wanted(path, overwrite):
     assert path.fs.info(path.path)["size"] == (7 if overwrite else 5)
 
 
+def test_where_a_file_cannot_be_replaced_it_stays(memory_path, monkeypatch):
+    with open_sink(memory_path, 10**9, LOG) as sink:
+        sink.write(b"first")
+        sink.publish(overwrite=False)
+    move = MemoryFileSystem.mv
+
+    def refuse_the_new_one(self, path1, path2, **options):
+        if path2 == memory_path.path and path1.endswith(".part"):
+            raise OSError("the connection is lost")
+        move(self, path1, path2, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "mv", refuse_the_new_one)
+    with open_sink(memory_path, 10**9, LOG) as sink:
+        sink.write(b"second!")
+        with pytest.raises(DownloadError, match="connection is lost"):
+            sink.publish(overwrite=True)
+    assert names(memory_path) == [memory_path.path]
+    assert memory_path.fs.cat(memory_path.path) == b"first"
+
+
 def test_a_store_that_cannot_take_back_does_not_hide_why(block_path, monkeypatch, caplog):
     monkeypatch.setattr(BlockFile, "discard", lambda self: 1 / 0)
     with suppress(KeyError), open_sink(block_path, 10**9, LOG) as sink:

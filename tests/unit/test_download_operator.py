@@ -3,6 +3,7 @@
 import hashlib
 import json
 import urllib.request
+from urllib.parse import unquote
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, Asset, AssetAlias
@@ -184,6 +185,15 @@ def test_a_fault_that_stays_is_told_and_leaves_nothing(download, sandbox, ti, tm
     assert len(files(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("fault", ["unauthorized", "unknown_id"])
+def test_a_refused_query_for_the_fresh_url_is_worth_a_retry(download, sandbox, waits, fault):
+    sandbox.add_fault(on="query", fault=fault, times=None)
+    with pytest.raises(DownloadError, match="no fresh URL"):
+        download()
+    sandbox.clear_faults()
+    assert download()
+
+
 def test_what_no_retry_can_mend_ends_the_retries(download, tmp_path):
     (tmp_path / "mine.mp4").write_bytes(b"precious")
     with pytest.raises(AirflowFailException, match="overwrite=True"):
@@ -216,6 +226,18 @@ def test_an_alias_gets_the_file_as_an_asset(download, context, ti):
     assert uri == path
     extra = event.extra if AIRFLOW >= (3, 0) else event["extra"]
     assert extra["md5"] == ti.xcoms["archive"]["md5"]
+
+
+def test_an_asset_s_uri_is_ascii_whatever_the_destination(download, context, tmp_path):
+    alias = AssetAlias(name="videos")
+    path = download(destination=f"{tmp_path}/视频 1/", outlets=[alias])
+    assert "/视频 1/" in path
+    accessor = context["outlet_events"][alias]
+    [event] = accessor.asset_alias_events if AIRFLOW >= (3, 0) else accessor.dataset_alias_events
+    uri = event.dest_asset_key.uri if AIRFLOW >= (3, 0) else event["dest_dataset_uri"]
+    extra = event.extra if AIRFLOW >= (3, 0) else event["extra"]
+    assert uri.isascii()
+    assert unquote(uri) == extra["uri"] == path
 
 
 def test_what_is_not_verified_is_not_announced(download, sandbox, context):

@@ -4,7 +4,6 @@ import base64
 import json
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from airflow_provider_digitalhuman.exceptions import (
     ServiceUnreachableError,
     SubmissionUnknownError,
 )
+from airflow_provider_digitalhuman.hooks import transport
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from tests.unit.raw_server import PATIENCE, Peer, RawServer, Script, answering, http_answer, tunnel_to
 
@@ -371,9 +371,10 @@ def test_a_kind_of_proxy_that_is_not_spoken(connect: Connect, monkeypatch: pytes
     assert witness.events == []
 
 
-def test_a_socks_proxy_without_its_package(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "socksio", None)
-    with pytest.raises(InvalidConnectionError, match="package socksio"):
+@pytest.mark.parametrize("missing", ["socksio", "socks"])
+def test_a_socks_proxy_without_its_packages(connect: Connect, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setattr(transport, "find_spec", lambda name: None if name == missing else object())
+    with pytest.raises(InvalidConnectionError, match="packages socksio and PySocks"):
         connect("https://api.example.com", extra={"proxies": "socks5://127.0.0.1:1080"}).create_video(REQUEST)
 
 
