@@ -77,7 +77,9 @@ def refuse_what_only_a_worker_does(task: Any) -> None:
 
 def ends_from_trigger(task: Any) -> bool:
     """Tell whether the triggerer is to end ``task``: it was asked for, and nothing that a worker does is lost by it."""
-    return bool(task.end_from_trigger and HAS_END_FROM_TRIGGER and task.do_xcom_push)
+    if not (task.end_from_trigger and HAS_END_FROM_TRIGGER):
+        return False
+    return bool(task.do_xcom_push and not task.multiple_outputs)
 
 
 def never_expire() -> Any:
@@ -145,8 +147,22 @@ def write_variable(key: str, text: str, description: str) -> None:
     Variable.set(key, text, description=description)
 
 
-def delete_variable(key: str) -> None:
-    """Delete an Airflow Variable if there is one."""
+def delete_variable_on_success(key: str) -> None:
+    """Delete an Airflow Variable if there is one; for a task's success callback."""
+    if AIRFLOW < (3, 0):
+        _delete_variable_2(key)
+        return
     from airflow.providers.common.compat.sdk import Variable
 
     Variable.delete(key)
+
+
+def _delete_variable_2(key: str) -> None:
+    # Airflow 2 runs the callback before it writes the success, so in that transaction: neither is there alone.
+    from airflow.models.variable import Variable
+    from airflow.utils.task_instance_session import (  # type: ignore[import-not-found]  # Airflow 2
+        get_current_task_instance_session,
+    )
+    from sqlalchemy import delete
+
+    get_current_task_instance_session().execute(delete(Variable).where(Variable.key == key))

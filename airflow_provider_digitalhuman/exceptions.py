@@ -34,6 +34,10 @@ class InvalidConnectionError(DigitalHumanError, ValueError):
     ends_retries = True
 
 
+class ConnectionMissingError(DigitalHumanError):
+    """Airflow has no connection of this ID, or could not look it up: it does not tell the one from the other."""
+
+
 class ServiceUnreachableError(DigitalHumanError):
     """No byte of the request left this machine: nothing was accepted (contract F2)."""
 

@@ -87,8 +87,8 @@ class VariableRecordStore:
         self._seen = text
 
     def delete(self) -> None:
-        """Remove the Variable."""
-        compat.delete_variable(self._key)
+        """Remove the Variable; for a task's success callback."""
+        compat.delete_variable_on_success(self._key)
 
 
 class MemoryRecordStore:

@@ -85,6 +85,8 @@ def _clean(value: Any, secret: str, name: str | None = None, depth: int = 0) -> 
         return text if name in _TAKEN_AS_IS and len(secret) < _NOT_BY_CHANCE else _masked(text, secret)
     if isinstance(value, float):
         return value if math.isfinite(value) else None  # NaN, Infinity, 1e999
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:  # more than Airflow's processes can tell each other
+        return str(value)
     if not isinstance(value, dict | list):
         return value
     if depth >= _DEEPEST:

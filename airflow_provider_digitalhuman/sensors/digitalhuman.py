@@ -23,7 +23,7 @@ from airflow_provider_digitalhuman.compat import (
     refuse_what_only_a_worker_does,
     template_for_triggerer,
 )
-from airflow_provider_digitalhuman.exceptions import DigitalHumanError, WaitTimeoutError
+from airflow_provider_digitalhuman.exceptions import DigitalHumanError, InvalidRequestError, WaitTimeoutError
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.links import DigitalHumanVideoLink, push_video_link
 from airflow_provider_digitalhuman.waiting import (
@@ -62,8 +62,9 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         ``[operators] default_deferrable``.
     :param start_from_trigger: with ``deferrable``, go to the triggerer at once, without a worker slot before. Where
         that cannot end well, the task starts in a worker all the same: below Airflow 3.3, if it is mapped or has an
-        ``execution_timeout``, and if ``video_task_id`` is a template with ``xcom_pull`` but no ``map_indexes``, for
-        which Airflow's triggerer has no answer. Give the output of the task before (``create.output``).
+        ``execution_timeout``, and if ``video_task_id`` or ``digitalhuman_conn_id`` is a template with ``xcom_pull`` but
+        no ``map_indexes``, for which Airflow's triggerer has no answer. Give the output of the task before
+        (``create.output``).
     :param end_from_trigger: with ``deferrable``, let the triggerer end the task when the video is completed, without
         a worker; with ``start_from_trigger``, no worker is needed at all. Airflow then announces no outlets and runs no
         success callback, so ``outlets`` and ``on_success_callback`` are refused. Below Airflow 3.3, and with
@@ -97,6 +98,8 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         self.end_from_trigger = end_from_trigger
         refuse_what_only_a_worker_does(self)
         self._own_interval = None if poke_interval is None else float(self.poke_interval)
+        if self._own_interval == 0:
+            raise InvalidRequestError("poke_interval=0 cannot be used: give a positive number of seconds.")
         self._wait: VideoWait | None = None
         self._hook: DigitalHumanHook
         self._next_in = 0.0
@@ -208,12 +211,13 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
     def _start_from_trigger(self) -> None:
         from airflow_provider_digitalhuman.triggers.digitalhuman import start_trigger_args
 
-        template = template_for_triggerer(self.video_task_id)
-        if template is not None:
+        video_task_id = template_for_triggerer(self.video_task_id)
+        digitalhuman_conn_id = template_for_triggerer(self.digitalhuman_conn_id)
+        if video_task_id is not None and digitalhuman_conn_id is not None:
             self.start_from_trigger = True
             self.start_trigger_args = start_trigger_args(
-                video_task_id=template,
-                digitalhuman_conn_id=self.digitalhuman_conn_id,
+                video_task_id=video_task_id,
+                digitalhuman_conn_id=digitalhuman_conn_id,
                 timeout=self.timeout,
                 poll_interval=self._own_interval,
                 ends_task="sensor" if ends_from_trigger(self) else None,

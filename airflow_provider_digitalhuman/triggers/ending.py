@@ -8,7 +8,7 @@ from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, XCom
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.links import XCOM_VIDEO_TASK
+from airflow_provider_digitalhuman.links import LINK_XCOM_KEY, XCOM_VIDEO_TASK, video_link
 from airflow_provider_digitalhuman.metrics import XCOM_METRICS, VideoMetrics, send, video_metrics
 
 TaskKind = Literal["create", "sensor"]
@@ -27,14 +27,14 @@ async def end_task(kind: TaskKind, ti: Any, task: VideoTask, times: Mapping[str,
     metrics = video_metrics(ti.try_number, "success", task, **times)
     place = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id")}
     map_index = -1 if ti.map_index is None else ti.map_index
-    for key, value in _xcoms(kind, task, metrics).items():
+    for key, value in _xcoms(kind, ti, task, metrics).items():
         await XCom.aset(key, value, **place, map_index=map_index)
     if kind == "create":
         await asyncio.to_thread(send, ti, metrics)
     return TaskSuccessEvent()
 
 
-def _xcoms(kind: TaskKind, task: VideoTask, metrics: VideoMetrics) -> dict[str, Any]:
-    if kind == "sensor":
-        return {XCOM_RETURN_KEY: task.to_dict()}
+def _xcoms(kind: TaskKind, ti: Any, task: VideoTask, metrics: VideoMetrics) -> dict[str, Any]:
+    if kind == "sensor":  # which may never have been in a worker, where Airflow pushes the link
+        return {LINK_XCOM_KEY: video_link(ti), XCOM_RETURN_KEY: task.to_dict()}
     return {XCOM_VIDEO_TASK: task.to_dict(), XCOM_METRICS: metrics.to_dict(), XCOM_RETURN_KEY: task.id}

@@ -18,6 +18,7 @@ from airflow_provider_digitalhuman.api.endpoints import DEFAULT_QUERIES_PER_SECO
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
+    ConnectionMissingError,
     DigitalHumanError,
     InvalidConnectionError,
     QueryError,
@@ -36,6 +37,9 @@ LAST_QUERY_GRACE: Final = 120.0
 """Seconds after its deadline in which a video that could not be asked for yet still gets its last query."""
 RELOOKUP_PAUSE: Final = 5.0
 """Seconds between two look-ups of the connection while its key is refused."""
+MISSING_GRACE: Final = 300.0
+"""Seconds from which on a connection that is not found is taken for one that is not there: a secrets backend or an
+API server that does not answer for a while looks the same."""
 LOOKUP_TIMEOUT: Final = 60.0
 """Seconds for a look-up of the connection."""
 TOGETHER: Final = 0.25
@@ -58,7 +62,8 @@ class Client(Protocol):
 async def read_settings(digitalhuman_conn_id: str) -> "ConnectionSettings":
     """Look up and check an Airflow connection without blocking the event loop.
 
-    :raises InvalidConnectionError: if there is none, or a field of it cannot be used.
+    :raises ConnectionMissingError: if Airflow has none.
+    :raises InvalidConnectionError: if a field of it cannot be used.
     """
     from airflow.providers.common.compat.connection import get_async_connection
     from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -68,7 +73,7 @@ async def read_settings(digitalhuman_conn_id: str) -> "ConnectionSettings":
     try:
         connection = await get_async_connection(digitalhuman_conn_id)
     except AirflowNotFoundException as error:
-        raise InvalidConnectionError(str(error)) from error
+        raise ConnectionMissingError(str(error)) from error
     return ConnectionSettings.from_connection(connection)
 
 
@@ -163,13 +168,16 @@ class Poller:
                 heapq.heappop(self._due)
             elif pace.next_query_at() <= now:
                 heapq.heappop(self._due)
-                pace.sent(now)
-                query = self._loop.create_task(self._ask(waiter))
-                self._queries.add(query)
-                query.add_done_callback(self._query_ended)
+                self._begin_query(waiter, now)
             else:
                 break
         self._set_timer()
+
+    def _begin_query(self, waiter: _Waiter, now: float) -> None:
+        self._access.pace.sent(now)
+        query = self._loop.create_task(self._ask(waiter))
+        self._queries.add(query)
+        query.add_done_callback(self._query_ended)
 
     def _has_room(self) -> bool:
         # While the connection is looked up one query is enough: those that piled up would leave all at once.
@@ -195,16 +203,21 @@ class Poller:
             if not waiter.ended.done():
                 waiter.ended.set_exception(error)
 
-    def _give_up_those_late(self) -> None:
-        """End the waits whose last query could not be made: while the key is paused, or everything hangs."""
+    def _see_to_those_late(self) -> None:
+        """Make the last query of a wait out of turn, while a pause is long or many wait; or else end the wait."""
         now = self._clock()
         for waiter in self._waiting:
-            if now > waiter.wait.deadline + LAST_QUERY_GRACE and not waiter.ended.done():
+            late = now - waiter.wait.deadline
+            if waiter.ended.done() or late < LAST_QUERY_GRACE / 2:
+                continue
+            if late > LAST_QUERY_GRACE:
                 waiter.ended.set_result(waiter.wait.timed_out())
+            elif self._has_room():
+                self._begin_query(waiter, self._loop.time())
         self._set_sweep()
 
     def _set_sweep(self) -> None:
-        self._sweep = self._loop.call_later(SWEEP_INTERVAL, self._give_up_those_late, context=self._context)
+        self._sweep = self._loop.call_later(SWEEP_INTERVAL, self._see_to_those_late, context=self._context)
 
     def _close(self) -> None:
         self._on_idle()
@@ -241,6 +254,7 @@ class _Access:
         self._settings: ConnectionSettings | None = None
         self._client: Client | None = None
         self._looked_up = float("-inf")
+        self._missing_since: float | None = None
         self._key_refused = False
 
     @property
@@ -291,6 +305,11 @@ class _Access:
     def _must_look_up(self) -> bool:
         return self._key_refused and self._loop.time() >= self._looked_up + RELOOKUP_PAUSE
 
+    def _is_long_missing(self) -> bool:
+        if self._missing_since is None:
+            self._missing_since = self._loop.time()
+        return self._loop.time() >= self._missing_since + MISSING_GRACE
+
     async def _look_up(self) -> None:
         self._looked_up = self._loop.time()
         try:
@@ -298,10 +317,13 @@ class _Access:
                 settings = await self._read_settings(self._conn_id)
         except InvalidConnectionError:
             raise
-        except Exception:
-            if self._client is None:
-                raise
-            return  # the old key may still do; the next refusal looks again
+        except Exception as error:
+            if self._client is not None:
+                return  # the old key may still do; the next refusal looks again
+            if isinstance(error, ConnectionMissingError) and not self._is_long_missing():
+                raise QueryError(f"The connection cannot be looked up: {error}.") from error
+            raise
+        self._missing_since = None
         if settings != self._settings or self._client is None:
             client = await self._open_client(settings)
             self.close()

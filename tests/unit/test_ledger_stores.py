@@ -12,7 +12,7 @@ def variables(monkeypatch):
     kept = {}
     monkeypatch.setattr(compat, "read_variable", kept.get)
     monkeypatch.setattr(compat, "write_variable", lambda key, text, description: kept.update({key: text}))
-    monkeypatch.setattr(compat, "delete_variable", lambda key: kept.pop(key, None))
+    monkeypatch.setattr(compat, "delete_variable_on_success", lambda key: kept.pop(key, None))
     return kept
 
 

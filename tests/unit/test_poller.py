@@ -15,6 +15,7 @@ import pytest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
+    ConnectionMissingError,
     DigitalHumanError,
     InvalidConnectionError,
     QueryError,
@@ -28,6 +29,7 @@ from airflow_provider_digitalhuman.triggers.pace import Pace
 from airflow_provider_digitalhuman.triggers.poller import (
     LAST_QUERY_GRACE,
     MAX_CONNECTIONS,
+    MISSING_GRACE,
     RELOOKUP_PAUSE,
     SWEEP_INTERVAL,
     TOGETHER,
@@ -403,6 +405,17 @@ class TestDeadlines:
 
         run_virtually(main())
 
+    def test_a_video_that_is_made_while_the_key_is_silenced_is_seen_at_its_deadline(self) -> None:
+        async def main() -> None:
+            answers = iter([QueryError("503", 5000.0)])
+            world = World(lambda name: next(answers, None) or completed(name))
+            started = now()
+            assert all(isinstance(end, Done) for end in await asyncio.gather(*world.start(20, seconds=100.0)))
+            assert now() - started <= 100.0 + LAST_QUERY_GRACE
+            assert len(world.queries) <= 2 * 20  # nobody else is asked, and nobody often
+
+        run_virtually(main())
+
     def test_they_hold_while_every_query_hangs(self) -> None:
         async def main() -> None:
             world = World(processing, latency=1e6)
@@ -467,13 +480,33 @@ class TestConnection:
 
         run_virtually(main())
 
-    def test_a_look_up_that_fails_leaves_the_old_key_in_use(self) -> None:
+    def test_one_that_is_not_found_is_believed_to_be_missing_only_after_a_while(self) -> None:
+        async def main() -> None:
+            world = World(completed)
+            world.key = missing = ConnectionMissingError("conn is not defined")
+            tasks = world.start(3)
+            await asyncio.sleep(MISSING_GRACE - 10)
+            assert all(not task.done() for task in tasks)
+            world.key = "key"
+            assert all(isinstance(end, Done) for end in await asyncio.gather(*tasks))
+
+            world = World(completed)
+            world.key = missing
+            started = now()
+            ends = await asyncio.gather(*world.start(3))
+            assert [error_of(end) for end in ends] == [missing] * 3
+            assert MISSING_GRACE <= now() - started <= MISSING_GRACE + 120
+
+        run_virtually(main())
+
+    @pytest.mark.parametrize("kind", [OSError, ConnectionMissingError])
+    def test_a_look_up_that_fails_leaves_the_old_key_in_use(self, kind: type[Exception]) -> None:
         async def main() -> None:
             refusing = iter([True, True])
             world = World(lambda name: AuthenticationError("401") if next(refusing, False) else processing(name))
             task = asyncio.create_task(world.wait("v"))
             await asyncio.sleep(2)
-            world.key = OSError("the metadata database is away")
+            world.key = kind("the metadata database is away")
             await asyncio.sleep(60)
             assert len(world.asked["v"]) > 4
             assert len(world.clients) == 1

@@ -518,6 +518,7 @@ TRAPS = [
     b'{"id": "a", "status": "queued", "x": ' + b"9" * 4000 + b"}",
     b'{"id": "a", "status": "queued", "x": ' + b"9" * 5000 + b"}",
     b'{"id": ' + b"9" * 50 + b', "status": "queued"}',
+    b'{"id": "a", "status": "queued", "x": 18446744073709551616, "y": [-9223372036854775809]}',
     b'{"id": "a\\u0000b", "status": "queued\\u0000", "\\u0000": "\\u0000"}',
     b'{"id": "a\\ud800", "status": "queued", "x": "\\udfff", "\\ud800": 1}',
     b'{"id": "a", "status": "queued", "error": {"code": 1e999, "message": ["\\u0000"]}}',

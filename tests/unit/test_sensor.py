@@ -398,6 +398,21 @@ class TestStartFromTrigger:
         ],
     )
     def test_what_the_triggerer_cannot_render_starts_in_a_worker(self, template: str, starts: bool) -> None:
-        sensor = a_sensor(video_task_id=template, deferrable=True, start_from_trigger=True)
-        assert sensor.start_from_trigger is starts
-        assert (sensor.start_trigger_args is not None) is starts
+        for field in ("video_task_id", "digitalhuman_conn_id"):
+            sensor = a_sensor(**{field: template}, deferrable=True, start_from_trigger=True)
+            assert sensor.start_from_trigger is starts
+            assert (sensor.start_trigger_args is not None) is starts
+
+    @pytest.mark.skipif(not compat.HAS_END_FROM_TRIGGER, reason="end_from_trigger needs Airflow 3.3")
+    def test_what_pushes_an_xcom_for_each_field_ends_in_a_worker(self) -> None:
+        ends = [
+            compat.ends_from_trigger(a_sensor(deferrable=True, end_from_trigger=True, **arguments))
+            for arguments in ({}, {"multiple_outputs": True}, {"do_xcom_push": False})
+        ]
+        assert ends == [True, False, False]
+
+
+@pytest.mark.parametrize("interval", [0, 0.0, timedelta(0)])
+def test_a_poke_interval_of_nothing_is_refused(interval: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"poke_interval=0 .*positive"):
+        a_sensor(poke_interval=interval)

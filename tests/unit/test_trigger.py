@@ -16,7 +16,12 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from airflow_provider_digitalhuman import exceptions, waiting
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.compat import HAS_END_FROM_TRIGGER
-from airflow_provider_digitalhuman.exceptions import DigitalHumanError, InvalidConnectionError, VideoFailedError
+from airflow_provider_digitalhuman.exceptions import (
+    ConnectionMissingError,
+    DigitalHumanError,
+    InvalidConnectionError,
+    VideoFailedError,
+)
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.triggers import digitalhuman as trigger_module
 from airflow_provider_digitalhuman.triggers import ending
@@ -160,8 +165,9 @@ def test_a_connection_that_cannot_be_used_ends_alike(
     assert endings[1][1] is InvalidConnectionError
 
 
-def test_a_connection_that_is_not_there_is_named() -> None:
-    with pytest.raises(InvalidConnectionError, match=CONN):
+def test_a_connection_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller_module, "MISSING_GRACE", 0.0)
+    with pytest.raises(ConnectionMissingError, match=CONN):
         task_of(run(a_trigger()))
 
 
@@ -354,7 +360,8 @@ class TestEvents:
         connect(serve(answering(COMPLETED)).url)
         assert isinstance(end_by(a_trigger(ends_task=kind), TI), TaskSuccessEvent)
         if kind == "sensor":
-            assert kept.keys() == {"return_value"}
+            assert kept.keys() == {"return_value", "digitalhuman_video_link"}
+            assert TI.run_id in kept["digitalhuman_video_link"]
             assert (kept["return_value"]["id"], kept["return_value"]["video_url"]) == (ID, URL)
         else:
             assert kept.keys() == {"return_value", "video_task", "metrics"}
