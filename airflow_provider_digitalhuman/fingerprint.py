@@ -8,14 +8,16 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.api.request import VideoRequest
 
-_SIGNING_PREFIXES: Final = ("x-amz-", "x-goog-", "x-oss-", "x-cos-", "q-")
+_SIGNING_PREFIXES: Final = ("x-amz-", "x-goog-", "x-oss-", "x-cos-", "x-tos-", "x-obs-", "x-bce-", "q-")
 # fmt: off
 _SIGNING_NAMES: Final = frozenset({
     "signature", "awsaccesskeyid", "ossaccesskeyid", "googleaccessid", "security-token", "expires", "key-pair-id",
-    "policy", "sig", "se", "st", "sp", "sv", "sr", "spr", "skoid", "sktid", "skt", "ske", "sks", "skv",
+    "policy", "accesskeyid", "authorization", "auth_key", "e", "token",
+    "sig", "se", "st", "sp", "sv", "sr", "spr", "skoid", "sktid", "skt", "ske", "sks", "skv",
 })
 # fmt: on
-"""Of S3, Google, OSS, COS, CloudFront and Azure SAS: they change whenever the same file is signed again."""
+"""Of S3, Google, OSS and its CDN, COS, TOS, OBS, BOS, Qiniu, CloudFront and Azure SAS: they change whenever the same
+file is signed again."""
 
 
 def fingerprint(request: "VideoRequest", base_url: str) -> str:

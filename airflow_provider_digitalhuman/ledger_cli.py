@@ -95,18 +95,25 @@ class AirflowApi:
         tolerated = {404} if "missing" in options else set()
         missing = options.pop("missing", None)
         try:
-            response = self._session.request(method, self._url + path, timeout=_TIMEOUT, **options)
+            # A redirect would make a GET of a PUT, and a success of what was never written.
+            response = self._session.request(
+                method, self._url + path, timeout=_TIMEOUT, allow_redirects=False, **options
+            )
         except requests.RequestException as error:
             raise LedgerError(f"Airflow's API at {self._url} does not answer: {error}.") from error
         if response.status_code in tolerated:
             return missing
-        if response.status_code >= 400:
+        if not 200 <= response.status_code < 300:
             raise LedgerError(_refusal(response))
         return response.json() if response.content else None
 
 
 def _refusal(response: "requests.Response") -> str:
-    cure = " Give a token of a user who may do this (--token)." if response.status_code in (401, 403) else ""
+    cure = ""
+    if response.status_code in (401, 403):
+        cure = " Give a token of a user who may do this (--token)."
+    elif response.is_redirect:
+        cure = f" It redirects to {response.headers['Location'][:200]}: give its own address (--url)."
     return f"Airflow's API answered HTTP {response.status_code}: {response.text[:300]}.{cure}"
 
 
@@ -137,6 +144,9 @@ def release(api: AirflowApi, address: TaskAddress) -> None:
 def adopt(api: AirflowApi, address: TaskAddress, video_task_id: str) -> None:
     """Record the ID that a person found in the vendor's console: the next try goes on with that video."""
     record = _stuck(api, address)
+    video_task_id = video_task_id.strip()
+    if not video_task_id:
+        raise LedgerError("VIDEO_TASK_ID is empty: give the ID that the vendor's console shows.")
     changes = {"video_task_id": video_task_id, "fingerprint": ADOPTED, "detail": f"adopted by {_person()}"}
     api.write(address, record.at(Stage.SUBMITTED, **changes))
     print(f"{address}: adopted. Clear the task: its next try goes on with video task {video_task_id}.")
@@ -151,7 +161,7 @@ def _existing(api: AirflowApi, address: TaskAddress) -> SubmissionRecord:
 
 def _stuck(api: AirflowApi, address: TaskAddress) -> SubmissionRecord:
     record = _existing(api, address)
-    if record.stage not in STUCK:
+    if record.stage not in STUCK and record.fingerprint != ADOPTED:  # what a person has said, a person may correct
         raise LedgerError(f"{address} is not stuck: its record says {record.stage}. Nothing was changed.")
     return record
 

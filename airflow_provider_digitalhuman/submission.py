@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from airflow_provider_digitalhuman.api.endpoints import TASK_RECORD_LIFETIME
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
@@ -143,6 +144,14 @@ class Submission:
         """Write down that the vendor ended the task without a video."""
         self._advance(Stage.FAILED, detail=str(why))
 
+    def not_found(self, why: DigitalHumanError) -> None:
+        """Write down that the API has forgotten the video, once it is so old that this is to be believed (F15).
+
+        A younger one can be there again after an outage, and a clear must not pay for another one then.
+        """
+        if self.record and _seconds_since(self.record.sent_at) >= TASK_RECORD_LIFETIME:
+            self.failed(why)
+
     def _advance(self, stage: Stage, **changes: Any) -> None:
         if self.record is None:  # after a deferral, where the store is this try's memory only
             return
@@ -172,6 +181,10 @@ class Submission:
             " If there is one, adopt its ID; if there is none, release the record"
             " (docs/ledger.md). Clearing the task now submits again."
         )
+
+
+def _seconds_since(moment: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
 def _patiently(done: str, access: Callable[[], T], known: str) -> T:

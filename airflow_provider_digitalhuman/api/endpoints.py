@@ -23,6 +23,9 @@ QUERY_TIMEOUT: Final = 30.0
 LONGEST_IDLE: Final = 45.0
 """Seconds after which a kept connection is not used again: servers close theirs after about a minute."""
 
+TASK_RECORD_LIFETIME: Final = 86_400.0
+"""Seconds for which the vendor keeps what it knows of a task: about a day."""
+
 MIN_POLL_INTERVAL: Final = 5.0
 MAX_POLL_INTERVAL: Final = 10.0
 """Seconds between two queries for one task, as the vendor asks."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, BaseOperator, conf
 
 from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSION
 from airflow_provider_digitalhuman.api.redact import redact_url
@@ -166,10 +166,26 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         """Submit the video, unless this task instance has done so already, and return the vendor's task ID."""
         with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             submission = self._submission(context)
-            task = self._submit_or_go_on(hook, submission)
+            try:
+                task = self._submit_or_go_on(hook, submission)
+            except AirflowTaskTimeout as error:  # maybe in the middle of the POST
+                if not submission.outlasts_try:
+                    self._end_retries(error)
+                raise
             wait = self._new_wait(task) if self.wait_for_completion or task.is_failed else None
             times = wait.times if wait else dict
             return self._conclude(context, hook, submission, lambda: self._outcome(context, hook, task, wait), times)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: "Context") -> Any:
+        """Go on after a deferral, or fail where the triggerer could not wait to the end (Airflow calls this)."""
+        from airflow_provider_digitalhuman.ledger_stores import store_for
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except Exception as error:
+            if next_method == "__fail__" and not store_for(context, self.durable).outlasts_try:
+                self._end_retries(error)
+            raise
 
     def execute_complete(self, context: "Context", event: Any) -> str:
         """Go on after the wait in the triggerer, and return the vendor's task ID."""
@@ -321,11 +337,13 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             task = outcome()
             self._keep(task, context)
             self._archive(context, hook, task)
-        except Exception as error:
-            if isinstance(error, VideoFailedError | VideoTaskNotFoundError):
+        except (Exception, AirflowTaskTimeout) as error:  # which is no Exception
+            if isinstance(error, VideoTaskNotFoundError):
+                submission.not_found(error)
+            if isinstance(error, VideoFailedError):
                 submission.failed(error)
-            if isinstance(error, VideoFailedError) and error.task:
-                self._keep(error.task, context)
+                if error.task:
+                    self._keep(error.task, context)
             self._report(context, "failed", times())
             if not submission.outlasts_try:
                 self._end_retries(error)
@@ -334,7 +352,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         self._report(context, "success", times())
         return task.id
 
-    def _end_retries(self, error: Exception) -> None:
+    def _end_retries(self, error: BaseException) -> None:
         """Keep a retry from paying again where no record would hold it back, unless the author wants it to."""
         if isinstance(error, VideoFailedError) and self.on_video_failed == "retry":
             return

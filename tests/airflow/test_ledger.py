@@ -3,7 +3,11 @@
 import secrets
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -60,6 +64,22 @@ def ledger_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
+@contextmanager
+def running_redirect(to: str) -> Iterator[str]:
+    """A proxy that leads elsewhere, as one that wants https does."""
+
+    class Redirect(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", to + self.path)
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.fixture
 def probe(airflow: AirflowCluster, sandbox: SandboxClient) -> Probe:
     return Probe(airflow, sandbox, secrets.token_hex(6))
@@ -107,7 +127,9 @@ def test_a_stuck_submission_is_listed_and_adopted(probe: Probe) -> None:
     assert '"stage": "unknown"' in probe.ledger("show", *where)
 
     in_console = next(task["id"] for task in probe.sandbox.ledger()["tasks"] if probe.mark in str(task["body"]))
-    assert in_console in probe.ledger("adopt", *where, in_console)
+    assert "is empty" in probe.ledger("adopt", *where, " ", code=1)
+    assert "mistyped" in probe.ledger("adopt", *where, "mistyped")
+    assert in_console in probe.ledger("adopt", *where, in_console)  # what was said by mistake can be said anew
     assert probe.run_id not in probe.ledger("list")
     assert probe.clear() == "success"
     assert probe.xcom() == in_console
@@ -130,4 +152,8 @@ def test_the_command_says_in_a_sentence_what_it_cannot_do(probe: Probe) -> None:
     wrong = ledger_command("--url", "http://127.0.0.1:9", "list")
     assert wrong.returncode == 1
     assert "does not answer" in wrong.stderr
+    with running_redirect(probe.airflow.base_url) as elsewhere:
+        redirected = ledger_command("--url", elsewhere, "release", DAG_ID, "some-run", TASK_ID)
+    assert redirected.returncode == 1
+    assert f"redirects to {probe.airflow.base_url}" in redirected.stderr
     assert "Traceback" not in wrong.stderr

@@ -21,6 +21,11 @@ def of(audio: str = AUDIO, video: str = VIDEO, base: str = BASE, **parameters) -
         "Expires={}&Signature=x%2B&Key-Pair-Id=k",
         "OSSAccessKeyId=i&Expires=1&Signature={}",
         "q-sign-algorithm=sha1&q-signature={}",
+        "X-Tos-Algorithm=TOS4-HMAC-SHA256&X-Tos-Date=2026&X-Tos-Signature={}",
+        "AccessKeyId=i&Expires=1&Signature={}&x-obs-security-token=s",
+        "authorization=bce-auth-v1%2Fi%2F{}",
+        "e=145149120{}&token=i:{}",
+        "auth_key=1451491200-0-0-{}",
     ],
 )
 def test_signing_a_url_again_does_not_make_another_video(signature):

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE
 from airflow_provider_digitalhuman.exceptions import ServiceUnreachableError, VideoFailedError, WaitTimeoutError
@@ -32,6 +32,32 @@ def test_a_wait_that_timed_out_is_not_retried(connect, serve, context, make_oper
         waiting(make_operator, server.url).execute(context)
     assert isinstance(caught.value.__cause__, WaitTimeoutError)
     assert "v1" in str(caught.value)
+
+
+@pytest.mark.parametrize("point", ["_submit_or_go_on", "_waited_for"])
+def test_a_try_that_airflow_times_out_is_not_retried(connect, serve, context, make_operator, monkeypatch, point):
+    server = serve(answers("queued", "processing"))
+    connect(server.url)
+    operator = waiting(make_operator, server.url)
+
+    def takes_too_long(*_: Any) -> None:
+        raise AirflowTaskTimeout("execution_timeout")
+
+    monkeypatch.setattr(operator, point, takes_too_long)
+    with pytest.raises(AirflowFailException, match="would submit and pay again"):
+        operator.execute(context)
+
+
+@pytest.mark.parametrize("error", ["Trigger timeout", "Trigger failure"])
+def test_a_deferral_that_went_wrong_is_not_retried(context, make_operator, error):
+    operator = waiting(make_operator, "http://127.0.0.1:9", deferrable=True)
+    with pytest.raises(AirflowFailException, match="would submit and pay again"):
+        operator.resume_execution("__fail__", {"error": error}, context)
+    if HAS_TASK_STATE_STORE:  # there the record holds a retry back
+        operator.durable = True
+        with pytest.raises(Exception, match=error) as caught:
+            operator.resume_execution("__fail__", {"error": error}, context)
+        assert not isinstance(caught.value, AirflowFailException)
 
 
 def test_a_failed_video_is_retried_where_the_author_wants_it(connect, serve, context, make_operator):

@@ -4,6 +4,8 @@ The model below is not the product's: it counts the POSTs that a server would ha
 them were accepted. Whatever the order of events, a second POST may leave only after proof or an explicit act.
 """
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from airflow_provider_digitalhuman.exceptions import (
     RequestRefusedError,
     SubmissionUnknownError,
     VideoFailedError,
+    VideoTaskNotFoundError,
 )
 from airflow_provider_digitalhuman.ledger import Stage, SubmissionRecord
 from airflow_provider_digitalhuman.ledger_stores import RECORD_KEY, MemoryRecordStore, TaskStateRecordStore
@@ -113,6 +116,20 @@ def test_the_retry_of_a_cleared_task_that_returned_does_not_submit():
     assert not may_send
     again.returned()
     assert not attempt(store, generation=5, try_number=5)[1]
+
+
+@pytest.mark.parametrize(("hours", "pays_again"), [(1, False), (23, False), (25, True)])
+def test_a_clear_pays_again_for_a_forgotten_video_only_after_a_day(hours, pays_again):
+    store = MemoryRecordStore()
+    submission, _ = attempt(store)
+    submission.sending()
+    submission.accepted(VideoTask(id="v1", status="queued"))
+    sent_at = (datetime.now(UTC) - timedelta(hours=hours)).isoformat(timespec="seconds")
+    store.write(store.read() | {"sent_at": sent_at})
+    again, _ = attempt(store, try_number=2)
+    again.not_found(VideoTaskNotFoundError("not known"))
+    assert not attempt(store, try_number=3)[1]
+    assert attempt(store, generation=5, try_number=4)[1] is pays_again
 
 
 def test_ids_of_earlier_videos_are_kept_and_named(caplog):
