@@ -91,3 +91,25 @@ def test_a_try_that_was_cleared_keeps_its_id_but_does_not_end_the_record(variabl
     with pytest.raises(LedgerError, match="given up"):
         cleared.write({"stage": "returned", "video_task_id": "v1"})
     assert store().read() == {"stage": "submitted", "video_task_id": "v1"}
+
+
+if compat.AIRFLOW < (3, 0):
+
+    def test_the_record_goes_in_the_transaction_of_the_success():
+        from airflow.models.variable import Variable
+        from airflow.utils.task_instance_session import set_current_task_instance_session
+        from sqlalchemy import create_engine, select
+        from sqlalchemy.orm import Session
+
+        left = []
+        for end in (Session.rollback, Session.commit):  # the process dies before the success is written, or not
+            engine = create_engine("sqlite://")
+            Variable.__table__.create(engine)
+            with Session(engine) as session:
+                session.add(Variable(key="record", val="{}"))
+                session.commit()
+                with set_current_task_instance_session(session):
+                    compat.delete_variable_on_success("record")
+                    end(session)
+                left.append(session.scalar(select(Variable.key)))
+        assert left == ["record", None]
