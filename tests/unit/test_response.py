@@ -557,16 +557,24 @@ def test_nothing_unprintable_in_a_message(http_status: int) -> None:
 
 
 def check_storable(task: VideoTask) -> None:
-    """Any XCom database can keep the dict: strict JSON without NUL and lone surrogates."""
+    """Any XCom database can keep the dict, and Airflow's processes can tell it each other.
+
+    That is, strict JSON without NUL, lone surrogates and integers beyond 64 bits.
+    """
     assert isinstance(task.id, str)
     assert task.id
     assert isinstance(task.status, str)
     text = json.dumps(task.to_dict(), allow_nan=False)
     assert "\\u0000" not in text
-    assert json.loads(text) == task.to_dict()
+    assert json.loads(text, parse_int=of_64_bits) == task.to_dict()
     json.dumps(task.to_dict(), ensure_ascii=False).encode("utf-8")
     repr(task)
     assert VideoTask.from_dict(task.to_dict()).to_dict() == task.to_dict()
+
+
+def of_64_bits(digits: str) -> int:
+    assert -(2**63) <= int(digits) < 2**64
+    return int(digits)
 
 
 statuses = st.one_of(
