@@ -30,9 +30,12 @@ class Pace:
         self._pause = _FIRST_PAUSE
         self._refused_at = float("-inf")
 
-    def next_query_at(self) -> float:
-        """Return the earliest time at which a query may leave."""
-        return max(self._next, self._paused_until)
+    def next_query_at(self, *, in_a_pause: bool = False) -> float:
+        """Return the earliest time at which a query may leave.
+
+        :param in_a_pause: that it may leave while all others are silent; the ceiling holds for it, too.
+        """
+        return self._next if in_a_pause else max(self._next, self._paused_until)
 
     def sent(self, now: float) -> None:
         """Take note of a query that leaves now."""

@@ -85,12 +85,13 @@ async def open_client(settings: "ConnectionSettings") -> Client:
 
 
 class _Waiter:
-    __slots__ = ("ended", "speaker", "wait")
+    __slots__ = ("ended", "is_late", "speaker", "wait")
 
     def __init__(self, wait: VideoWait, speaker: Speaker, ended: "asyncio.Future[Done | Failed]") -> None:
         self.wait = wait
         self.speaker = speaker
         self.ended = ended
+        self.is_late = False
 
 
 class Poller:
@@ -151,7 +152,9 @@ class Poller:
         if not self._due or not self._has_room():
             return  # the end of a query comes here again
         # On a grid of times; what is late by more than a step of it leaves at once.
-        when = max(_next_step(self._due[0][0], TOGETHER), _next_step(self._access.pace.next_query_at(), TICK))
+        due, _, waiter = self._due[0]
+        allowed = self._access.pace.next_query_at(in_a_pause=waiter.is_late)
+        when = max(_next_step(due, TOGETHER), _next_step(allowed, TICK))
         if self._timer is not None:
             if self._timer.when() <= when:
                 return  # it will set the next one
@@ -166,18 +169,15 @@ class Poller:
             waiter = self._due[0][2]
             if waiter.ended.done():
                 heapq.heappop(self._due)
-            elif pace.next_query_at() <= now:
+            elif pace.next_query_at(in_a_pause=waiter.is_late) <= now:
                 heapq.heappop(self._due)
-                self._begin_query(waiter, now)
+                pace.sent(now)
+                query = self._loop.create_task(self._ask(waiter))
+                self._queries.add(query)
+                query.add_done_callback(self._query_ended)
             else:
                 break
         self._set_timer()
-
-    def _begin_query(self, waiter: _Waiter, now: float) -> None:
-        self._access.pace.sent(now)
-        query = self._loop.create_task(self._ask(waiter))
-        self._queries.add(query)
-        query.add_done_callback(self._query_ended)
 
     def _has_room(self) -> bool:
         # While the connection is looked up one query is enough: those that piled up would leave all at once.
@@ -204,7 +204,7 @@ class Poller:
                 waiter.ended.set_exception(error)
 
     def _see_to_those_late(self) -> None:
-        """Make the last query of a wait out of turn, while a pause is long or many wait; or else end the wait."""
+        """Put the last query of a wait first, and not off by a pause; end the wait where that does not help either."""
         now = self._clock()
         for waiter in self._waiting:
             late = now - waiter.wait.deadline
@@ -212,8 +212,10 @@ class Poller:
                 continue
             if late > LAST_QUERY_GRACE:
                 waiter.ended.set_result(waiter.wait.timed_out())
-            elif self._has_room():
-                self._begin_query(waiter, self._loop.time())
+            elif not waiter.is_late:
+                waiter.is_late = True
+                heapq.heappush(self._due, (0.0, next(self._order), waiter))
+        self._set_timer()
         self._set_sweep()
 
     def _set_sweep(self) -> None:

@@ -1,6 +1,12 @@
 """The Variable as a record's place: a try that Airflow has given up must not write there any more."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
+from airflow.models.variable import Variable
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
 
 from airflow_provider_digitalhuman import compat
 from airflow_provider_digitalhuman.exceptions import LedgerError
@@ -93,23 +99,18 @@ def test_a_try_that_was_cleared_keeps_its_id_but_does_not_end_the_record(variabl
     assert store().read() == {"stage": "submitted", "video_task_id": "v1"}
 
 
-if compat.AIRFLOW < (3, 0):
-
-    def test_the_record_goes_in_the_transaction_of_the_success():
-        from airflow.models.variable import Variable
-        from airflow.utils.task_instance_session import set_current_task_instance_session
-        from sqlalchemy import create_engine, select
-        from sqlalchemy.orm import Session
-
-        left = []
-        for end in (Session.rollback, Session.commit):  # the process dies before the success is written, or not
-            engine = create_engine("sqlite://")
-            Variable.__table__.create(engine)
-            with Session(engine) as session:
-                session.add(Variable(key="record", val="{}"))
-                session.commit()
-                with set_current_task_instance_session(session):
-                    compat.delete_variable_on_success("record")
-                    end(session)
-                left.append(session.scalar(select(Variable.key)))
-        assert left == ["record", None]
+def test_below_3_the_record_goes_in_the_transaction_of_the_success(monkeypatch):
+    left = []
+    for end in (Session.rollback, Session.commit):  # the process dies before the success is written, or not
+        engine = create_engine("sqlite://")
+        Variable.__table__.create(engine)
+        with Session(engine) as session:
+            session.add(Variable(key="record", val="{}"))
+            session.commit()
+            of_the_task = SimpleNamespace(get_current_task_instance_session=lambda session=session: session)
+            monkeypatch.setattr(compat, "AIRFLOW", (2, 11))
+            monkeypatch.setitem(sys.modules, "airflow.utils.task_instance_session", of_the_task)
+            compat.delete_variable_on_success("record")
+            end(session)
+            left.append(session.scalar(select(Variable.key)))
+    assert left == ["record", None]

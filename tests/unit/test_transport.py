@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import socket
 import ssl
 import threading
@@ -695,3 +696,15 @@ def test_the_wait_for_a_slow_server_is_the_create_time_out_and_not_the_querys(co
     assert hook.create_video(REQUEST).id == "abc"
     with pytest.raises(QueryError):
         hook.query_video("abc")
+
+
+@pytest.mark.parametrize("name", ["httpcore.http11", "httpcore.socks"])
+def test_what_the_library_tells_the_debug_log_of_a_request_with_the_key_is_not_kept(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, name)
+    token = transport._own_request.set(True)
+    logging.getLogger(name).debug("auth=(b'user', b'proxy-pw')")
+    transport._own_request.reset(token)
+    logging.getLogger(name).debug("of somebody else's")
+    assert [record.message for record in caplog.records if record.name == name] == ["of somebody else's"]
