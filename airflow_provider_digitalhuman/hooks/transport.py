@@ -58,7 +58,8 @@ class Transport:
         # The second one is what a download needs: better told now than when the video is paid for.
         if self._route.by_socks and not (find_spec("socksio") and find_spec("socks")):
             raise InvalidConnectionError(
-                "A SOCKS proxy needs the packages socksio and PySocks: install them where the workers run."
+                "A SOCKS proxy needs the packages socksio and PySocks: install airflow-provider-digitalhuman[socks]"
+                " where the workers run."
             )
         self._own = threading.local()
 

@@ -53,6 +53,16 @@ class Peer:
         self.server.requests.append(request)
         return request
 
+    def read(self, size: int) -> bytes:
+        """Read exactly so many bytes."""
+        data = b""
+        while len(data) < size:
+            received = self.socket.recv(size - len(data))
+            if not received:
+                raise ConnectionError("the client went away")
+            data += received
+        return data
+
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
@@ -116,17 +126,46 @@ def tunnel_to(port: int, slipped_in: bytes = b"") -> Callable[[Peer], None]:
     def script(peer: Peer) -> None:
         assert peer.read_request()
         peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n" + slipped_in)
-        with socket.create_connection(("127.0.0.1", port)) as onward:
-            other = {peer.socket: onward, onward: peer.socket}
-            while True:  # in one thread: two may not use one TLS connection at the same time
-                pending = isinstance(peer.socket, ssl.SSLSocket) and peer.socket.pending()
-                for source in [peer.socket] if pending else select.select(list(other), [], [], 30)[0]:
-                    data = source.recv(65536)
-                    if not data:
-                        return
-                    other[source].sendall(data)
+        _pass_on(peer, port)
 
     return script
+
+
+def socks5_to(port: int, user: str, password: str) -> Script:
+    """A script for a SOCKS5 proxy (RFC 1928, 1929) that passes everything through to a port of this machine.
+
+    It takes only this login. The host that was asked for is counted as a request of the method ``SOCKS``.
+    """
+
+    def script(peer: Peer) -> None:
+        offered = peer.read(peer.read(2)[1])
+        assert 2 in offered  # by user and password
+        peer.send(b"\x05\x02")
+        given = [peer.read(peer.read(length)[-1]).decode() for length in (2, 1)]
+        if given != [user, password]:
+            peer.send(b"\x01\x01")
+            return
+        peer.send(b"\x01\x00")
+        *_, kind = peer.read(4)
+        host = socket.inet_ntoa(peer.read(4)) if kind == 1 else peer.read(peer.read(1)[0]).decode()
+        asked = int.from_bytes(peer.read(2), "big")
+        peer.server.requests.append(Request("SOCKS", f"{host}:{asked}", {}, b""))
+        peer.send(b"\x05\x00\x00\x01" + bytes(6))
+        _pass_on(peer, port)
+
+    return script
+
+
+def _pass_on(peer: Peer, port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as onward:
+        other = {peer.socket: onward, onward: peer.socket}
+        while True:  # in one thread: two may not use one TLS connection at the same time
+            pending = isinstance(peer.socket, ssl.SSLSocket) and peer.socket.pending()
+            for source in [peer.socket] if pending else select.select(list(other), [], [], PATIENCE)[0]:
+                data = source.recv(65536)
+                if not data:
+                    return
+                other[source].sendall(data)
 
 
 class RawServer:
