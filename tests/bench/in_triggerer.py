@@ -59,10 +59,10 @@ class Reading(NamedTuple):
         """Milliseconds, both processes."""
         return self.per_query(self.runner + self.supervisor)
 
-    def without(self, idle: Reading) -> Reading:
+    def without(self, other: Reading) -> Reading:
         """Take away the CPU that another one has used, in as much time."""
-        share = self.seconds / idle.seconds
-        runner, supervisor = (used - share * by for used, by in zip(self[1:3], idle[1:3], strict=True))
+        share = self.seconds / other.seconds
+        runner, supervisor = (used - share * by for used, by in zip(self[1:3], other[1:3], strict=True))
         return self._replace(runner=runner, supervisor=supervisor)
 
     def per_query(self, seconds: float) -> float:
@@ -112,18 +112,8 @@ def measure(size: int, rounds: int) -> Iterator[str]:
     )
     turns.sort(key=_ratio)
     yield _table(_middle(turns))
-    name = "CPU per query in the triggerer, of HttpSensorTrigger's"
-    yield shown(
-        [
-            _aim(name, [_ratio(turn) for turn in turns]),
-            _aim(f"{name}, without as many that only sleep", [_ratio_beyond(turn) for turn in turns]),
-        ]
-    )
-
-
-def _aim(name: str, ratios: list[float]) -> Aim:
-    remark = f" ({min(ratios):.3f} to {max(ratios):.3f})" if len(ratios) > 1 else ""
-    return Aim(name, _middle(sorted(ratios)), 0.05, remark)
+    remark = f" ({_ratio(turns[0]):.3f} to {_ratio(turns[-1]):.3f})" if rounds > 1 else ""
+    yield shown([Aim("CPU per query in the triggerer, of HttpSensorTrigger's", _ratio(_middle(turns)), 0.05, remark)])
 
 
 def _middle(ordered: Sequence[T]) -> T:
