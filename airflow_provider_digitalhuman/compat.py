@@ -1,7 +1,8 @@
 """Every difference between the Airflow versions that this provider runs on, and the way into Airflow's retries."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, Final
 
 from airflow import __version__ as airflow_version
@@ -30,6 +31,16 @@ def airflow_retries(*retried: type[DigitalHumanError]) -> Iterator[None]:
         if not error.ends_retries or isinstance(error, retried):
             raise
         raise AirflowFailException(str(error)) from error
+
+
+def mask_secret(secret: str) -> None:
+    """Have Airflow star ``secret`` out wherever it is logged."""
+    place = "airflow.sdk.log"
+    if AIRFLOW < (3, 1):
+        place = "airflow.sdk.execution_time.secrets_masker"
+    if AIRFLOW < (3, 0):
+        place = "airflow.utils.log.secrets_masker"
+    import_module(place).mask_secret(secret)
 
 
 def first_rescheduled_at(sensor: Any, context: Any) -> float | None:
@@ -82,11 +93,16 @@ def ends_from_trigger(task: Any) -> bool:
     return bool(task.do_xcom_push and not task.multiple_outputs)
 
 
-def never_expire() -> Any:
-    """Return the retention that keeps an entry of the task state store for good (Airflow 3.3 and later)."""
-    from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # its stub forgot it
+def write_task_state(ti: Any, key: str, value: Mapping[str, Any]) -> None:
+    """Write an entry of the task state store that never expires (Airflow 3.3 and later).
 
-    return NEVER_EXPIRE
+    Into Airflow's database, also where ``[workers] state_store_backend`` names another place: there a try that Airflow
+    has given up writes over the running one's, and what is lost reads as if it had never been.
+    """
+    from airflow.sdk.execution_time.comms import SetTaskStateStore
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    SUPERVISOR_COMMS.send(SetTaskStateStore(ti_id=ti.id, key=key, value=dict(value), expires_at=None))
 
 
 def read_variable(key: str) -> str | None:
@@ -125,9 +141,21 @@ def is_current_try(ti: Any) -> bool:
     """Tell whether Airflow takes this try for the running one (below 3.3; from there on its API refuses any other)."""
     if AIRFLOW < (3, 0):
         return bool(_running_try_2(ti) == ti.try_number)
+    return _state_3(ti) == "running"
+
+
+def has_succeeded(ti: Any) -> bool:
+    """Tell, in a success callback, whether Airflow has the success: it can have refused it, or be about to write it."""
+    if AIRFLOW < (3, 0):  # which writes it after the callback, in the same transaction as what that has written
+        return is_current_try(ti)
+    return _state_3(ti) == "success"
+
+
+def _state_3(ti: Any) -> str | None:
     key = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
     states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index)
-    return bool(states.get(ti.run_id, {}).get(key) == "running")
+    state: str | None = states.get(ti.run_id, {}).get(key)
+    return state
 
 
 def _running_try_2(ti: Any) -> int | None:

@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError
 from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
 from airflow_provider_digitalhuman.api.request import is_private_host
+from airflow_provider_digitalhuman.compat import mask_secret
 from airflow_provider_digitalhuman.exceptions import DownloadRefusedError
 
 if TYPE_CHECKING:
@@ -205,8 +206,6 @@ def _private(host: str) -> str:
 def _mask(query: str) -> None:
     """Let Airflow star out a signature wherever it is logged, also by other libraries at level DEBUG."""
     if len(query) >= _LEAST_SECRET:
-        from airflow.providers.common.compat.sdk import mask_secret
-
         mask_secret(query)
 
 

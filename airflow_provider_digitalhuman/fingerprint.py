@@ -14,10 +14,12 @@ _SIGNING_NAMES: Final = frozenset({
     "signature", "awsaccesskeyid", "ossaccesskeyid", "googleaccessid", "security-token", "expires", "key-pair-id",
     "policy", "accesskeyid", "authorization", "auth_key", "e", "token",
     "sig", "se", "st", "sp", "sv", "sr", "spr", "skoid", "sktid", "skt", "ske", "sks", "skv",
+    "sign", "x-signature", "x-expires", "wssecret", "wstime", "hdnts", "hdnea", "auth_token",
 })
+_BESIDE_SIGN: Final = frozenset({"t", "us", "exper", "rlimit"})
 # fmt: on
-"""Of S3, Google, OSS and its CDN, COS, TOS, OBS, BOS, Qiniu, CloudFront and Azure SAS: they change whenever the same
-file is signed again."""
+"""Of S3, Google, OSS and its CDN, COS, TOS, OBS, BOS, Qiniu, CloudFront, Azure SAS, Wangsu, Akamai and Tencent (whose
+short names count only beside ``sign``): they change whenever the same file is signed again."""
 
 
 def fingerprint(request: "VideoRequest", base_url: str) -> str:
@@ -32,9 +34,11 @@ def fingerprint(request: "VideoRequest", base_url: str) -> str:
 
 def _without_signature(url: str) -> str:
     parts = urlsplit(url)
-    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if not _signs(name.lower())]
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    tencent = any(name.lower() == "sign" for name, _ in query)
+    kept = [(name, value) for name, value in query if not _signs(name.lower(), tencent)]
     return parts._replace(query=urlencode(kept), fragment="").geturl()
 
 
-def _signs(name: str) -> bool:
-    return name in _SIGNING_NAMES or name.startswith(_SIGNING_PREFIXES)
+def _signs(name: str, tencent: bool) -> bool:
+    return name in _SIGNING_NAMES or name.startswith(_SIGNING_PREFIXES) or (tencent and name in _BESIDE_SIGN)

@@ -30,7 +30,7 @@ class Stage(StrEnum):
     FAILED = "failed"
     """Accepted, and ended by the vendor without a video."""
     RETURNED = "returned"
-    """The operator has given back its result."""
+    """The task instance has succeeded, and Airflow knows it."""
 
 
 class Attempt(NamedTuple):
@@ -58,6 +58,7 @@ class SubmissionRecord(NamedTuple):
     :param sent: what was sent and where to, for people to read.
     :param video_task_id: the vendor's task ID, once known.
     :param video_task: the task as it was accepted, as JSON types.
+    :param completed: True once the video was seen completed and could not be archived; else None.
     :param detail: why it was released, is unknown or failed.
     :param earlier: IDs that this task instance paid for before, oldest first.
     """
@@ -70,6 +71,7 @@ class SubmissionRecord(NamedTuple):
     sent: str
     video_task_id: str | None = None
     video_task: Mapping[str, Any] | None = None
+    completed: bool | None = None
     detail: str | None = None
     earlier: Sequence[str] = ()
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 OPERATOR: Final = "CreateDigitalHumanVideoOperator"
 STUCK: Final = frozenset({Stage.SENDING, Stage.UNKNOWN})
+UNDER_WAY: Final = frozenset({"scheduled", "queued", "running", "restarting"})
+"""States of a task instance whose POST may still be on its way, or come."""
 _PAGE: Final = 100
 _TIMEOUT: Final = 30.0
 
@@ -81,6 +83,11 @@ class AirflowApi:
         entry = self._call("GET", self._entry(address), params={"map_index": address.map_index}, missing=None)
         return None if entry is None else SubmissionRecord.from_json(entry["value"])
 
+    def state(self, address: TaskAddress) -> str:
+        """Return the state of a task instance."""
+        mapped = f"/{address.map_index}" if address.map_index >= 0 else ""
+        return str(self._call("GET", address.path + mapped)["state"] or "no state")
+
     def write(self, address: TaskAddress, record: SubmissionRecord) -> None:
         """Replace the record of a task instance; it never expires."""
         body = {"value": record.to_json(), "expires_at": None}
@@ -121,7 +128,7 @@ def list_records(api: AirflowApi, dag_id: str | None, everything: bool) -> int:
     """Print the records that are stuck, or all; return how many."""
     shown = 0
     for address, state, record in api.records(dag_id):
-        if everything or record.stage in STUCK:
+        if everything or _is_stuck(record, state):
             shown += 1
             known = f", video task {record.video_task_id}" if record.video_task_id else ""
             print(f"{address}: {record.stage}{known} (task {state}, try {record.try_number}, sent {record.sent_at})")
@@ -161,9 +168,18 @@ def _existing(api: AirflowApi, address: TaskAddress) -> SubmissionRecord:
 
 def _stuck(api: AirflowApi, address: TaskAddress) -> SubmissionRecord:
     record = _existing(api, address)
-    if record.stage not in STUCK and record.fingerprint != ADOPTED:  # what a person has said, a person may correct
-        raise LedgerError(f"{address} is not stuck: its record says {record.stage}. Nothing was changed.")
+    state = api.state(address)
+    # What a person has said, a person may correct.
+    if not _is_stuck(record, state) and record.fingerprint != ADOPTED:
+        raise LedgerError(
+            f"{address} is not stuck: its record says {record.stage}, and the task is in state {state}."
+            " Nothing was changed."
+        )
     return record
+
+
+def _is_stuck(record: SubmissionRecord, state: str) -> bool:
+    return record.stage in STUCK and not (record.stage is Stage.SENDING and state in UNDER_WAY)
 
 
 def _person() -> str:

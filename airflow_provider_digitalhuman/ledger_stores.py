@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_digitalhuman import compat
 from airflow_provider_digitalhuman.exceptions import LedgerError
-from airflow_provider_digitalhuman.ledger import Stage
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 RECORD_KEY: Final = "digitalhuman_submission"
 
 log = logging.getLogger(__name__)
+_ABSENT: Final = object()
 
 
 class RecordStore(Protocol):
@@ -30,29 +30,44 @@ class RecordStore(Protocol):
     def write(self, value: Mapping[str, Any]) -> None:
         """Keep the object. Raises if it was not kept."""
 
+    def end(self, value: Mapping[str, Any]) -> None:
+        """Keep the object, or none any more, now that the task instance has succeeded."""
+
 
 class TaskStateRecordStore:
     """The task state store of Airflow 3.3 and later."""
 
     outlasts_try = True
 
-    def __init__(self, accessor: Any) -> None:
+    def __init__(self, accessor: Any, ti: Any) -> None:
         self._accessor = accessor
+        self._ti = ti
 
     def read(self) -> Any:
-        """Return the object, or None if there is none."""
-        return self._accessor.get(RECORD_KEY)
+        """Return the object, or None if there is none.
+
+        :raises LedgerError: if there is one, but what it refers to is gone: that is not the same.
+        """
+        value = self._accessor.get(RECORD_KEY, _ABSENT)
+        if value is None:
+            raise LedgerError(f"Airflow has the entry {RECORD_KEY}, but its state store backend has lost what is in it")
+        return None if value is _ABSENT else value
 
     def write(self, value: Mapping[str, Any]) -> None:
         """Keep the object for good: the run's deletion ends it, and no retention can end it sooner."""
-        self._accessor.set(RECORD_KEY, dict(value), retention=compat.never_expire())
+        compat.write_task_state(self._ti, RECORD_KEY, value)
+
+    def end(self, value: Mapping[str, Any]) -> None:
+        """Keep the object."""
+        self.write(value)
 
 
 class VariableRecordStore:
     """An Airflow Variable of its own: all that outlasts a try below Airflow 3.3.
 
     Airflow lets any process write it, also a try that it has given up, or that was cleared and does not know yet. So
-    a record is begun and ended only by the try that Airflow runs, and not changed where somebody else has changed it.
+    a record is begun only by the try that Airflow runs, and neither changed nor removed where somebody else has changed
+    it.
 
     :param is_current_try: tells whether Airflow still takes this try for the running one.
     """
@@ -77,18 +92,18 @@ class VariableRecordStore:
         """
         text = json.dumps(value)
         found = compat.read_variable(self._key)
-        # Not asked of the ID's record in between: an ID is to be kept, whoever has it.
-        begins_or_ends = found is None or value["stage"] == Stage.RETURNED
-        if found not in (self._seen, text) or (begins_or_ends and not self._is_current_try()):
+        # Not asked of the ID's record: an ID is to be kept, whoever has it.
+        if found not in (self._seen, text) or (found is None and not self._is_current_try()):
             raise LedgerError("Airflow has given up this try, and another one takes its place")
         compat.write_variable(self._key, text, self._description)
         if (kept := compat.read_variable(self._key)) != text:  # some versions only log that they could not write it
             raise LedgerError(f"Airflow has {kept!r} instead of the record")
         self._seen = text
 
-    def delete(self) -> None:
-        """Remove the Variable; for a task's success callback."""
-        compat.delete_variable_on_success(self._key)
+    def end(self, value: Mapping[str, Any]) -> None:
+        """Remove the Variable; the next record of this task instance is that of a new video."""
+        if compat.read_variable(self._key) == self._seen:
+            compat.delete_variable_on_success(self._key)
 
 
 class MemoryRecordStore:
@@ -107,6 +122,10 @@ class MemoryRecordStore:
         """Keep the object."""
         self._value = dict(value)
 
+    def end(self, value: Mapping[str, Any]) -> None:
+        """Keep the object."""
+        self.write(value)
+
 
 def store_for(context: "Context", durable: bool) -> RecordStore:
     """Return the store for the task instance of ``context``."""
@@ -114,7 +133,7 @@ def store_for(context: "Context", durable: bool) -> RecordStore:
         return MemoryRecordStore()
     accessor = context.get("task_state_store")
     if accessor is not None:
-        return TaskStateRecordStore(accessor)
+        return TaskStateRecordStore(accessor, context["ti"])
     if not compat.HAS_TASK_STATE_STORE:
         return _variable_store(context)
     log.warning(
@@ -122,12 +141,6 @@ def store_for(context: "Context", durable: bool) -> RecordStore:
         " retried, but a try that dies around the POST leaves no trace for the next one."
     )
     return MemoryRecordStore()
-
-
-def tidy_up(context: "Context") -> None:
-    """Remove the record's Variable after the task instance has succeeded; the task state store needs no tidying."""
-    if not compat.HAS_TASK_STATE_STORE:
-        _variable_store(context).delete()
 
 
 def _variable_store(context: "Context") -> VariableRecordStore:

@@ -82,7 +82,10 @@ class Submission:
             return True
         if decision.action is Action.STOP:
             self._write(self.record.at(Stage.UNKNOWN, generation=self._generation))
-            raise SubmissionUnknownError(self._explain_unknown(self.record, decision.why))
+            detail = self.record.detail or "It ended around the POST."
+            raise SubmissionUnknownError(
+                f"Nothing is submitted: {decision.why}. {detail} {self._told_unknown(self.record)}"
+            )
         if decision.action is Action.SEND:
             known = "".join(f" Before this, it was given the video task ID {known}." for known in self.record.known_ids)
             log.warning("Submitting again: %s.%s", decision.why, known)
@@ -117,13 +120,19 @@ class Submission:
         self._advance(Stage.RELEASED, detail=str(why))
 
     def outcome_unknown(self, why: SubmissionUnknownError) -> None:
-        """Write down that the outcome is unknown; the task fails with ``why``."""
+        """Write down that the outcome is unknown.
+
+        :raises SubmissionUnknownError: ``why``, with what a person needs to find out.
+        """
         self._advance(Stage.UNKNOWN, detail=str(why))
+        if self.record is not None:
+            raise SubmissionUnknownError(f"{why} {self._told_unknown(self.record)}") from why
 
     def accepted(self, task: "VideoTask") -> None:
         """Write down the ID."""
         log.info("Accepted: the video task ID is %s, its status %s.", task.id, task.status)
-        self._advance(Stage.SUBMITTED, video_task_id=task.id, video_task=replace(task, raw={}).to_dict())
+        told = replace(task, raw={}, video_url=None)  # which would be signed, and dead before the record is
+        self._advance(Stage.SUBMITTED, video_task_id=task.id, video_task=told.to_dict())
 
     def recorded_task(self) -> "VideoTask":
         """Return the accepted task as it was written down.
@@ -136,21 +145,31 @@ class Submission:
             raise LedgerError("The record of the submission holds no video task.")
         return VideoTask.from_dict({"id": self.record.video_task_id, **(self.record.video_task or {})})
 
-    def returned(self) -> None:
-        """Write down that the operator gives back its result."""
-        self._advance(Stage.RETURNED)
+    def succeeded(self) -> None:
+        """Write down that the task instance has succeeded, not before Airflow has that: a clear pays again then."""
+        if self.record is not None and self.record.stage is Stage.SUBMITTED:
+            record = self.record.at(Stage.RETURNED, generation=self._generation)
+            _patiently("written", lambda: self._store.end(record.to_json()), "")
+
+    def completed(self) -> None:
+        """Write down that the video was made: what the vendor says of it later is no failed video."""
+        self._advance(Stage.SUBMITTED, completed=True)
 
     def failed(self, why: DigitalHumanError) -> None:
         """Write down that the vendor ended the task without a video."""
-        self._advance(Stage.FAILED, detail=str(why))
+        if not (self.record and self.record.completed and self._is_young()):
+            self._advance(Stage.FAILED, detail=str(why))
 
     def not_found(self, why: DigitalHumanError) -> None:
         """Write down that the API has forgotten the video, once it is so old that this is to be believed (F15).
 
         A younger one can be there again after an outage, and a clear must not pay for another one then.
         """
-        if self.record and _seconds_since(self.record.sent_at) >= TASK_RECORD_LIFETIME:
+        if not self._is_young():
             self.failed(why)
+
+    def _is_young(self) -> bool:
+        return self.record is not None and _seconds_since(self.record.sent_at) < TASK_RECORD_LIFETIME
 
     def _advance(self, stage: Stage, **changes: Any) -> None:
         if self.record is None:  # after a deferral, where the store is this try's memory only
@@ -174,13 +193,15 @@ class Submission:
         _patiently("written", write, known)
         self.record = record
 
-    def _explain_unknown(self, record: SubmissionRecord, why: str) -> str:
-        return (
-            f"Nothing is submitted: {why}. Try {record.try_number} sent it at {record.sent_at}: {record.sent}."
-            f" {record.detail or 'It ended around the POST.'} Look in the vendor's console for a task of that time."
-            " If there is one, adopt its ID; if there is none, release the record"
-            " (docs/ledger.md). Clearing the task now submits again."
-        )
+    def _told_unknown(self, record: SubmissionRecord) -> str:
+        remedy = "before you clear this task: that submits again."
+        if self.outlasts_try:
+            remedy = (
+                "of that time. If there is one, adopt its ID; if there is none, release the record"
+                " (digitalhuman-ledger, docs/ledger.md). Clearing the task now submits again."
+            )
+        sent = f"Try {record.try_number} sent it at {record.sent_at}: {record.sent}."
+        return f"{sent} Look in the vendor's console for a task {remedy}"
 
 
 def _seconds_since(moment: str) -> float:

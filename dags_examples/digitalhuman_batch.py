@@ -1,7 +1,7 @@
 """Hundreds of videos from a manifest: one mapped task instance each, and a report of what is missing.
 
-`max_active_tis_per_dag` holds the number of videos in the making at the vendor, also while they wait in the
-triggerer (a pool does so only with `include_deferred`). One failed video does not stop the others. To make
+`max_active_tis_per_dag` holds the number of videos in the making at the vendor, on Airflow 3.3 also while they wait in
+the triggerer; below, only a pool with `include_deferred` does that. One failed video does not stop the others. To make
 only the missing ones, clear the failed instances of `create_video`: what was paid for is not paid for again.
 """
 

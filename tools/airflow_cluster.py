@@ -37,6 +37,8 @@ T = TypeVar("T")
 API_SERVER = "api-server"  # on 2.11 this component is the webserver
 COMPONENTS = ("scheduler", API_SERVER, "triggerer", "dag-processor")
 FINAL_RUN_STATES = frozenset({"success", "failed"})
+PAUSE = 0.5
+"""Seconds between two looks for what is waited for."""
 _STATE_FILE = "cluster.json"
 _STOP_GRACE_SECONDS = 5.0
 _REQUEST_TIMEOUT = 30.0
@@ -380,9 +382,17 @@ class AirflowCluster:
         return run
 
     def wait_for_run(
-        self, dag_id: str, run_id: str, timeout: float = 180.0, on_poll: Callable[[dict[str, Any]], None] | None = None
+        self,
+        dag_id: str,
+        run_id: str,
+        timeout: float = 180.0,
+        on_poll: Callable[[dict[str, Any]], None] | None = None,
+        pause: float = PAUSE,
     ) -> dict[str, Any]:
-        """Return the run as soon as it succeeded or failed; ``on_poll`` is shown its present state all along."""
+        """Return the run once it succeeded or failed; ``on_poll`` is shown its present state all along.
+
+        :param pause: seconds between two looks, each of which costs the API server and the database something.
+        """
 
         def finished() -> dict[str, Any] | None:
             run = self.dag_run(dag_id, run_id)
@@ -391,7 +401,7 @@ class AirflowCluster:
             return run if run["state"] in FINAL_RUN_STATES else None
 
         try:
-            return self._wait(finished, timeout, f"run {run_id} of {dag_id} to end", logs=("scheduler",))
+            return self._wait(finished, timeout, f"run {run_id} of {dag_id} to end", logs=("scheduler",), pause=pause)
         except ClusterError as error:
             states = {name: ti["state"] for name, ti in self._states(dag_id, run_id)}
             raise ClusterError(f"task states: {states}\n{error}") from None
@@ -511,7 +521,14 @@ class AirflowCluster:
 
     # ---------------------------------------------------------------- inside
 
-    def _wait(self, attempt: Callable[[], T | None], timeout: float, what: str, logs: Sequence[str] = ()) -> T:
+    def _wait(
+        self,
+        attempt: Callable[[], T | None],
+        timeout: float,
+        what: str,
+        logs: Sequence[str] = (),
+        pause: float = PAUSE,
+    ) -> T:
         """Repeat ``attempt`` until it returns something; an API that is away for a moment does no harm."""
         deadline = time.monotonic() + timeout
         last: object = None
@@ -526,7 +543,7 @@ class AirflowCluster:
                     raise
                 last = error
             self._check_alive()
-            time.sleep(0.5)
+            time.sleep(pause)
         tails = "\n".join(self.log_tail(name) for name in logs)
         raise ClusterError(f"waited {timeout:g} s for {what} (last error: {last})\n{tails}")
 

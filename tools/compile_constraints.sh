@@ -20,7 +20,8 @@ for series in "$@"; do
         # Later PyJWT refuses the empty issuer of its tokens, with later FastAPI tasks cannot report to its API, and with
         # later universal-pathlib its ObjectStoragePath refuses every scheme.
         3.0) airflow=3.0.6 limit="pyjwt<2.11 fastapi<0.118 universal-pathlib<0.3" ;;
-        3.1) airflow=3.1.8 ;;
+        # The oldest common.compat that pyproject.toml allows, so that one series shows that it does.
+        3.1) airflow=3.1.8 limit="apache-airflow-providers-common-compat==1.13.0" ;;
         # The bound that 3.3 has itself: the API does not start with later FastAPI.
         3.2) airflow=3.2.2 limit="fastapi<0.137" ;;
         3.3) airflow=3.3.2 extras="--extra dev --extra integrations --extra bench" ;;

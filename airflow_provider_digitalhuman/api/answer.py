@@ -15,6 +15,8 @@ from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
 
 URL_ALIASES: Final = ("result_url", "resultUrl", "videoUrl")
 """Other names that the field ``video_url`` goes by."""
+LONGEST_RETRY_AFTER: Final = 3600.0
+"""Seconds after which a server that has asked for more is asked again: finished videos live for about a day."""
 _DEEPEST: Final = 20
 _TAKEN_AS_IS: Final = frozenset({"id", "status", "code", "created", "md5", "video_url", *URL_ALIASES})
 """The fields whose values the reading depends on."""
@@ -43,13 +45,13 @@ class Answer(NamedTuple):
         return f"Answer({self.describe()})"
 
     def retry_after_seconds(self) -> float | None:
-        """Return the seconds that ``Retry-After`` asks to wait; None if it is absent or makes no sense."""
+        """Return the seconds that ``Retry-After`` asks to wait, an hour at most; None if it is absent or no time."""
         text = (self.retry_after or "").strip()
         try:
             seconds = float(text)
         except ValueError:
             seconds = _seconds_until(text)
-        return seconds if math.isfinite(seconds) and seconds >= 0 else None
+        return min(seconds, LONGEST_RETRY_AFTER) if math.isfinite(seconds) and seconds >= 0 else None
 
     def describe(self) -> str:
         """Return the answer for an error message: HTTP status and the start of the body, URLs redacted."""

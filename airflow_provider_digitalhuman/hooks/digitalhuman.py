@@ -45,7 +45,7 @@ class SubmissionObserver(Protocol):
         """The POST was provably not accepted."""
 
     def outcome_unknown(self, why: SubmissionUnknownError) -> None:
-        """The POST left, and it cannot be told whether it was accepted."""
+        """The POST left, and it cannot be told whether it was accepted. May raise ``why`` anew, with more in it."""
 
     def accepted(self, task: "VideoTask") -> None:
         """The API took the task and named its ID."""
@@ -68,6 +68,7 @@ class DigitalHumanHook(BaseHook):
     def __init__(self, digitalhuman_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.digitalhuman_conn_id = digitalhuman_conn_id
+        self._key_refused = False
 
     def __enter__(self) -> "DigitalHumanHook":
         return self
@@ -110,6 +111,15 @@ class DigitalHumanHook(BaseHook):
         transport = self.__dict__.pop("_transport", None)
         if transport is not None:
             transport.close()
+
+    def check_for_triggerer(self) -> None:
+        """Refuse a connection that a triggerer could not wait through; to be asked before a video is paid for.
+
+        :raises InvalidConnectionError: for a SOCKS proxy that the connection names; one that the worker's environment
+            names need not be the triggerer's.
+        """
+        if self.settings.proxies:
+            self._transport.route.check_for_triggerer()
 
     def create_video(self, request: "VideoRequest", observer: SubmissionObserver | None = None) -> "VideoTask":
         """Submit one video: a **paid** POST, sent exactly once.
@@ -189,12 +199,27 @@ class DigitalHumanHook(BaseHook):
         from airflow_provider_digitalhuman.waiting import checked_video_task_id
 
         asked = checked_video_task_id(video_task_id)
+        if self._key_refused:
+            self._look_up_again()
         try:
             return read_query(self._query(asked), asked)
         except AuthenticationError:
-            self.close()
-            self.__dict__.pop("settings", None)
+            self._key_refused = True
             raise
+
+    def _look_up_again(self) -> None:
+        from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
+
+        try:
+            connection = self.get_connection(self.digitalhuman_conn_id)
+        except Exception as error:  # Airflow says "not found" also when it could not look; the old key may still do
+            self.log.warning("The connection could not be looked up again: %s", error)
+            return
+        settings = ConnectionSettings.from_connection(connection)
+        self._key_refused = False
+        if settings != self.settings:
+            self.close()
+            self.settings = settings
 
     def _query(self, video_task_id: str) -> "Answer":
         from airflow_provider_digitalhuman.hooks.transport import TransportError

@@ -58,6 +58,17 @@ class Route(NamedTuple):
         """Whether the proxy is one that speaks SOCKS."""
         return self.proxy is not None and self.proxy.scheme.startswith("socks")
 
+    def check_for_triggerer(self) -> None:
+        """Refuse what only a worker speaks.
+
+        :raises InvalidConnectionError: for a SOCKS proxy.
+        """
+        if self.by_socks:
+            raise InvalidConnectionError(
+                "A SOCKS proxy cannot be used by the triggerer; give one with http:// or https://, or wait with"
+                " deferrable=False."
+            )
+
     def proxy_login(self) -> tuple[str, str] | None:
         """Return the proxy's user and password; None if it asks for none."""
         if self.proxy is None or not self.proxy.username:

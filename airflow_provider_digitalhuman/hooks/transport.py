@@ -31,6 +31,11 @@ for _name in ("httpcore.http11", "httpcore.socks"):
     logging.getLogger(_name).addFilter(lambda record: not _own_request.get())
 
 
+LONGEST_START: Final = 60.0
+"""Seconds, beside those for connecting, from the beginning of a request to its first byte. A process that has stood
+still for longer may have been given up meanwhile."""
+
+
 class TransportError(Exception):
     """No whole answer came.
 
@@ -54,9 +59,9 @@ class Transport:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
-        self._route = Route.of(settings)
+        self.route = Route.of(settings)
         # The second one is what a download needs: better told now than when the video is paid for.
-        if self._route.by_socks and not (find_spec("socksio") and find_spec("socks")):
+        if self.route.by_socks and not (find_spec("socksio") and find_spec("socks")):
             raise InvalidConnectionError(
                 "A SOCKS proxy needs the packages socksio and PySocks: install airflow-provider-digitalhuman[socks]"
                 " where the workers run."
@@ -114,12 +119,12 @@ class Transport:
     def _line(self) -> "_Line":
         line: _Line | None = getattr(self._own, "line", None)
         if line is None:
-            line = self._own.line = _Line(self._route)
+            line = self._own.line = _Line(self.route)
         return line
 
     def _headers(self, content: bytes | None) -> list[tuple[bytes | str, bytes | str]]:
         return [
-            ("Host", self._route.host),
+            ("Host", self.route.host),
             ("Authorization", f"Bearer {self._settings.api_key}"),
             ("User-Agent", USER_AGENT),
             ("Accept", "application/json"),
@@ -157,10 +162,17 @@ class _Watch:
         self._connect_timeout = connect_timeout
         self._seconds = seconds
         self._deadline = 0.0
+        self._begun = time.time()  # the wall clock, as the other one stands still with a suspended machine
 
     def leaving(self, data: bytes) -> None:
-        """Be told of what is written next; what fails before the request's first bytes was not sent."""
+        """Be told of what is written next; what fails before the request's first bytes was not sent.
+
+        :raises TimeoutError: where it is too late for them.
+        """
         if data and not self.request_left and not data.startswith(_TO_A_PROXY):
+            late = time.time() - self._begun - 3 * self._connect_timeout  # for a proxy, its tunnel and TLS
+            if late > LONGEST_START:
+                raise TimeoutError(f"this process stood still, and is {late:.0f} s late")
             self.request_left = True
             self._deadline = time.monotonic() + self._seconds
 

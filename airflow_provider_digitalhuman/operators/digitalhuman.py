@@ -11,9 +11,9 @@ from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSIO
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.api.request import CHECKS, VideoRequest
 from airflow_provider_digitalhuman.compat import (
-    HAS_TASK_STATE_STORE,
     airflow_retries,
     ends_from_trigger,
+    has_succeeded,
     refuse_what_only_a_worker_does,
 )
 from airflow_provider_digitalhuman.exceptions import (
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT: Final = 3600.0
 """Seconds to wait for a video; the vendor names no figure, sibling endpoints take 2 to 15 minutes."""
+LONGEST_TIMEOUT: Final = 1e9
+"""Seconds; some 30 years, after which dates would end."""
 _CHOICES: Final = {
     "on_unknown_submission": get_args(OnUnknownSubmission),
     "on_video_failed": get_args(OnVideoFailed),
@@ -89,8 +91,8 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     :param storage_conn_id: the Airflow connection of the destination's store. (templated)
     :param overwrite: replace a different file at the destination; else that is an error.
     :param durable: keep a record of the submission that outlasts the try, so that whatever dies, no second video is
-        paid for. Turn it off only where nothing may be stored: then no try is retried once a video was accepted, and a
-        try that dies is not noticed by the next one.
+        paid for. Turn it off only where nothing may be stored: then no error of this operator is retried once a video
+        was accepted, and a try that dies, or fails behind its return, is not noticed by the next one, which pays again.
     :param on_unknown_submission: what a try does when it is not known whether the last POST was accepted:
         ``"fail"`` for a person to look, or ``"resubmit"`` at the risk of paying twice.
     :param on_video_failed: what happens when the vendor fails the video: ``"fail"`` for good, or ``"retry"``, which
@@ -159,8 +161,9 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         self._task: VideoTask | None = None
         self._delivery: Delivery | None = None
         self._refuse_bad_literals()
-        if durable and not HAS_TASK_STATE_STORE:
-            self._tidy_up_on_success()
+        self._submission_made: Submission | None = None
+        if durable:
+            self._end_the_record_on_success()
 
     def execute(self, context: "Context") -> str:
         """Submit the video, unless this task instance has done so already, and return the vendor's task ID."""
@@ -224,8 +227,9 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         from airflow_provider_digitalhuman.ledger_stores import store_for
         from airflow_provider_digitalhuman.submission import Submission
 
-        ti = context["ti"]
-        return Submission(store_for(context, self.durable), generation=ti.max_tries, try_number=ti.try_number)
+        ti, store = context["ti"], store_for(context, self.durable)
+        self._submission_made = Submission(store, generation=ti.max_tries, try_number=ti.try_number)
+        return self._submission_made
 
     def _submit_or_go_on(self, hook: DigitalHumanHook, submission: "Submission") -> "VideoTask":
         request, base_url = self._request(hook), hook.settings.base_url
@@ -250,7 +254,9 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         )
 
     def _look_before_paying(self, request: VideoRequest, hook: DigitalHumanHook) -> None:
-        """Refuse what would be paid for in vain: a destination that is no path, media that are not there."""
+        """Refuse what would be paid for in vain: no way to wait, a destination that is no path, media not there."""
+        if self.wait_for_completion and self.deferrable:
+            hook.check_for_triggerer()
         if self.destination is not None:
             from airflow_provider_digitalhuman.archive_paths import check_destination
 
@@ -336,7 +342,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         try:
             task = outcome()
             self._keep(task, context)
-            self._archive(context, hook, task)
+            self._archive(context, hook, submission, task)
         except (Exception, AirflowTaskTimeout) as error:  # which is no Exception
             if isinstance(error, VideoTaskNotFoundError):
                 submission.not_found(error)
@@ -348,7 +354,6 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             if not submission.outlasts_try:
                 self._end_retries(error)
             raise
-        submission.returned()
         self._report(context, "success", times())
         return task.id
 
@@ -356,26 +361,33 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         """Keep a retry from paying again where no record would hold it back, unless the author wants it to."""
         if isinstance(error, VideoFailedError) and self.on_video_failed == "retry":
             return
-        raise AirflowFailException(f"{error} Not retried: without a record it would submit and pay again.") from error
+        raise AirflowFailException(
+            f"{error} But no record outlasts this try: it is not retried, and a clear submits and pays again."
+            " DigitalHumanVideoSensor goes on waiting for a video that was accepted."
+        ) from error
 
     def _keep(self, task: "VideoTask", context: "Context") -> None:
         if task != self._task:
             self._task = task
             context["ti"].xcom_push(key=XCOM_VIDEO_TASK, value=task.to_dict())
 
-    def _archive(self, context: "Context", hook: DigitalHumanHook, task: "VideoTask") -> None:
+    def _archive(self, context: "Context", hook: DigitalHumanHook, submission: "Submission", task: "VideoTask") -> None:
         if self.destination is None:
             return
         from airflow_provider_digitalhuman.operators.delivery import Delivery
 
         self._delivery = Delivery(hook, task.id)
-        self._delivery.run(
-            context,
-            self.destination,
-            outlets=self.outlets,
-            storage_conn_id=self.storage_conn_id,
-            overwrite=self.overwrite,
-        )
+        try:
+            self._delivery.run(
+                context,
+                self.destination,
+                outlets=self.outlets,
+                storage_conn_id=self.storage_conn_id,
+                overwrite=self.overwrite,
+            )
+        except (Exception, AirflowTaskTimeout):
+            submission.completed()
+            raise
 
     def _report(
         self, context: "Context", outcome: Literal["success", "failed"], times: dict[str, float | None]
@@ -388,11 +400,9 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         ti = context["ti"]
         report(ti, video_metrics(ti.try_number, outcome, self._task, **times, **known))
 
-    def _tidy_up_on_success(self) -> None:
-        from airflow_provider_digitalhuman.ledger_stores import tidy_up
-
+    def _end_the_record_on_success(self) -> None:
         own = self.on_success_callback or []
-        self.on_success_callback = [*(own if isinstance(own, list | tuple) else [own]), tidy_up]
+        self.on_success_callback = [_end_the_record, *(own if isinstance(own, list | tuple) else [own])]
 
     def _refuse_bad_literals(self) -> None:
         for option, choices in _CHOICES.items():
@@ -400,8 +410,11 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
                 raise InvalidRequestError(f"{option}={chosen!r} cannot be used: use {' or '.join(map(repr, choices))}.")
         for option in ("timeout", "poll_interval"):
             seconds = getattr(self, option)
-            if seconds is not None and (isinstance(seconds, bool) or not seconds > 0):
-                raise InvalidRequestError(f"{option}={seconds!r} cannot be used: give a positive number of seconds.")
+            if seconds is not None and (isinstance(seconds, bool) or not 0 < seconds <= LONGEST_TIMEOUT):
+                raise InvalidRequestError(
+                    f"{option}={seconds!r} cannot be used: give a positive number of seconds, {LONGEST_TIMEOUT:.0f} at"
+                    " most."
+                )
         if self.destination is not None:
             self._refuse_bad_destination(self.destination)
         refuse_what_only_a_worker_does(self)
@@ -420,3 +433,16 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             from airflow_provider_digitalhuman.archive_paths import check_destination
 
             check_destination(destination)
+
+
+def _end_the_record(context: "Context") -> None:
+    """Success callback, first of all: a clear from now on asks for a new video.
+
+    Not at the end of ``execute``: what Airflow does after it can still fail the task, and a clear of that must not pay.
+    """
+    task: Any = context["ti"].task
+    try:
+        if has_succeeded(context["ti"]):
+            (task._submission_made or task._submission(context)).succeeded()
+    except Exception as error:
+        task.log.warning("The record of the submission was not ended, so a clear goes on with this video: %s", error)

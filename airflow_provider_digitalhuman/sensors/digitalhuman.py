@@ -102,7 +102,7 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
             raise InvalidRequestError("poke_interval=0 cannot be used: give a positive number of seconds.")
         self._wait: VideoWait | None = None
         self._hook: DigitalHumanHook
-        self._next_in = 0.0
+        self._next_in = float(self.poke_interval)
         if start_from_trigger and deferrable and HAS_START_FROM_TRIGGER and self.execution_timeout is None:
             self._start_from_trigger()
 
@@ -127,6 +127,7 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         """Ask for the video once; more often only to settle a doubt (reschedule mode), or in the last second."""
         wait = self._wait
         assert wait is not None
+        self._next_in = float(self.poke_interval)  # for silent_fail, should there be an error
         decision = self._ask(wait)
         while isinstance(decision, Wait) and ((decision.doubtful and self.reschedule) or _in_last_second(wait)):
             time.sleep(decision.seconds)
@@ -144,6 +145,14 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
             task = task_of(event)
         self.log.info("Video task %s is completed.", task.id)
         return task.to_dict()
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: "Context") -> Any:
+        """Go on after a deferral (Airflow calls this); a skip keeps its message, which ``soft_fail`` takes away."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as skip:
+            told = skip.__cause__ if isinstance(skip.__cause__, AirflowSkipException) else skip
+            raise told from told.__cause__
 
     def _new_wait(self, started_at: float) -> VideoWait:
         interval = self._own_interval

@@ -16,7 +16,7 @@ from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, bounded, decoded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE, result_url
 from airflow_provider_digitalhuman.api.response import VideoTask, read_query
-from airflow_provider_digitalhuman.exceptions import InvalidConnectionError, QueryError
+from airflow_provider_digitalhuman.exceptions import QueryError
 from airflow_provider_digitalhuman.hooks.route import Route
 from airflow_provider_digitalhuman.triggers.stream import Stream
 
@@ -50,14 +50,10 @@ class QueryClient:
     async def open(cls, settings: "ConnectionSettings") -> Self:
         """Return a client; nothing is connected yet.
 
-        :raises InvalidConnectionError: see :meth:`Route.of`; and for a SOCKS proxy, which is not spoken here.
+        :raises InvalidConnectionError: see :meth:`Route.of` and :meth:`Route.check_for_triggerer`.
         """
         route = await asyncio.to_thread(Route.of, settings)  # it reads files
-        if route.by_socks:
-            raise InvalidConnectionError(
-                "A SOCKS proxy cannot be used by the triggerer; give one with http:// or https://, or wait with"
-                " deferrable=False."
-            )
+        route.check_for_triggerer()
         return cls(settings, route)
 
     async def query_video(self, video_task_id: str) -> VideoTask:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
-from airflow_provider_digitalhuman.triggers.events import event_of
-from airflow_provider_digitalhuman.triggers.poller import LAST_QUERY_GRACE, SWEEP_INTERVAL, poller_for
 from airflow_provider_digitalhuman.waiting import Done, Failed, VideoWait, checked_video_task_id
 
+# A worker imports this module to defer: what only the triggerer needs is imported there.
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.triggers.ending import TaskKind
 
 EARLIEST_EVENT: Final = 10.0
 """Seconds after the deferral before which no event leaves: Airflow 3.3 can fail a task that is woken up at once,
 because the end of the worker's process is noticed up to 5 s late (apache/airflow issues 66374 and 67287)."""
-DEFERRAL_MARGIN: Final = LAST_QUERY_GRACE + SWEEP_INTERVAL + 150.0
-"""Seconds that Airflow's own time-out of the deferral comes after the deadline, so that ours, which says more, wins."""
+DEFERRAL_MARGIN: Final = 300.0
+"""Seconds that Airflow's own time-out of the deferral comes after the deadline, so that ours, which says more, wins: it
+can be as late as the poller's last query, its grace and its sweep."""
 RESTART_SPREAD: Final = 5.0
 """Seconds over which the first queries are spread when a triggerer takes over many waiting videos at once."""
 
@@ -79,6 +79,9 @@ class DigitalHumanVideoTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait through the shared poller, and send the one event that says how it ended."""
+        from airflow_provider_digitalhuman.triggers.events import event_of
+        from airflow_provider_digitalhuman.triggers.poller import poller_for
+
         first_in = max(self.not_before - time.time(), RESTART_SPREAD * random.random())  # noqa: S311
         end: Done | Failed
         times: dict[str, float | None] = {}

@@ -40,7 +40,7 @@ class Speaker:
 
 
 class Lines:
-    """What was said and is not written yet."""
+    """What was said and is not written yet. A log that is gone does not end a wait."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -55,7 +55,8 @@ class Lines:
     def end(self, speaker: Speaker) -> None:
         """Write now what is left of a trigger that ends; called in its context."""
         for line in self._lines.pop(speaker, ()):
-            speaker.say(line)
+            with contextlib.suppress(Exception):
+                speaker.say(line)
 
     def close(self) -> None:
         """Leave nothing behind, after the last trigger has ended."""
@@ -80,5 +81,5 @@ class Lines:
 def _write(lines: Sequence[tuple[Speaker, Sequence[str]]]) -> None:
     for speaker, its_lines in lines:
         for line in its_lines:
-            with contextlib.suppress(Exception):  # a log that is gone does not end a wait
+            with contextlib.suppress(Exception):
                 speaker.say_elsewhere(line)

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS: Final = 32
 """Queries at the same time, and so HTTP connections, for one key."""
-LAST_QUERY_GRACE: Final = 120.0
-"""Seconds after its deadline in which a video that could not be asked for yet still gets its last query."""
+LATE: Final = 60.0
+"""Seconds after its deadline from which on a video that could not be asked for yet is asked for before all others."""
+LAST_QUERY_GRACE: Final = 60.0
+"""Seconds that it then has for this last query; by the loop's clock, whatever the wall clock has done meanwhile."""
 RELOOKUP_PAUSE: Final = 5.0
 """Seconds between two look-ups of the connection while its key is refused."""
 MISSING_GRACE: Final = 300.0
@@ -85,13 +87,18 @@ async def open_client(settings: "ConnectionSettings") -> Client:
 
 
 class _Waiter:
-    __slots__ = ("ended", "is_late", "speaker", "wait")
+    __slots__ = ("ended", "late_since", "speaker", "wait")
 
     def __init__(self, wait: VideoWait, speaker: Speaker, ended: "asyncio.Future[Done | Failed]") -> None:
         self.wait = wait
         self.speaker = speaker
         self.ended = ended
-        self.is_late = False
+        self.late_since: float | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether only its last query is left to it."""
+        return self.late_since is not None
 
 
 class Poller:
@@ -205,18 +212,17 @@ class Poller:
 
     def _see_to_those_late(self) -> None:
         """Put the last query of a wait first, and not off by a pause; end the wait where that does not help either."""
-        now = self._clock()
-        for waiter in self._waiting:
-            late = now - waiter.wait.deadline
-            if waiter.ended.done() or late < LAST_QUERY_GRACE / 2:
-                continue
-            if late > LAST_QUERY_GRACE:
-                waiter.ended.set_result(waiter.wait.timed_out())
-            elif not waiter.is_late:
-                waiter.is_late = True
-                heapq.heappush(self._due, (0.0, next(self._order), waiter))
-        self._set_timer()
         self._set_sweep()
+        now, wall_clock = self._loop.time(), self._clock()
+        for waiter in self._waiting:
+            if waiter.ended.done() or wall_clock < waiter.wait.deadline + LATE:
+                continue
+            if waiter.late_since is None:
+                waiter.late_since = now
+                heapq.heappush(self._due, (0.0, next(self._order), waiter))
+            elif now > waiter.late_since + LAST_QUERY_GRACE:
+                waiter.ended.set_result(waiter.wait.timed_out())
+        self._set_timer()
 
     def _set_sweep(self) -> None:
         self._sweep = self._loop.call_later(SWEEP_INTERVAL, self._see_to_those_late, context=self._context)

@@ -4,7 +4,9 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,9 +15,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient
+from tests.airflow.records import wait_for_stage
 from tools.airflow_cluster import AirflowCluster
 
-DAG_ID, TASK_ID = "ledger_probe", "create_video"
+DAG_ID, BEHIND, TASK_ID = "ledger_probe", "ledger_probe_behind", "create_video"
 
 
 @dataclass
@@ -25,32 +28,36 @@ class Probe:
     airflow: AirflowCluster
     sandbox: SandboxClient
     mark: str
+    dag_id: str = DAG_ID
     run_id: str = ""
 
     def start(self) -> str:
-        self.airflow.wait_until_dag_parsed(DAG_ID)
+        self.airflow.wait_until_dag_parsed(self.dag_id)
         urls = {"audio_url": self.sandbox.sample_audio_url, "video_url": self.sandbox.sample_video_url}
-        self.run_id = self.airflow.trigger(DAG_ID, {key: f"{url}?mark={self.mark}" for key, url in urls.items()})
+        self.run_id = self.airflow.trigger(self.dag_id, {key: f"{url}?mark={self.mark}" for key, url in urls.items()})
         return self.state()
 
     def clear(self) -> str:
-        self.airflow.clear(DAG_ID, self.run_id, [TASK_ID])
+        self.airflow.clear(self.dag_id, self.run_id, [TASK_ID])
         return self.state()
 
     def state(self) -> str:
-        return str(self.airflow.wait_for_run(DAG_ID, self.run_id)["state"])
+        return str(self.airflow.wait_for_run(self.dag_id, self.run_id)["state"])
 
     def posts(self) -> list[dict[str, Any]]:
         return [post for post in self.sandbox.ledger()["requests"] if self.mark in str(post["body"])]
 
     def tries(self) -> int:
-        return int(self.airflow.task_instances(DAG_ID, self.run_id)[0]["try_number"])
+        return int(self.airflow.task_instances(self.dag_id, self.run_id)[0]["try_number"])
 
     def log(self, try_number: int) -> str:
-        return self.airflow.task_log(DAG_ID, self.run_id, TASK_ID, try_number)
+        return self.airflow.task_log(self.dag_id, self.run_id, TASK_ID, try_number)
 
     def xcom(self) -> str:
-        return str(self.airflow.xcom(DAG_ID, self.run_id, TASK_ID))
+        return str(self.airflow.xcom(self.dag_id, self.run_id, TASK_ID))
+
+    def wait_for_stage(self, stage: str) -> None:
+        wait_for_stage(self.airflow, self.dag_id, self.run_id, TASK_ID, stage)
 
     def ledger(self, *arguments: str, code: int = 0) -> str:
         token = self.airflow.request("GET", "/auth/token").json()["access_token"]
@@ -88,10 +95,21 @@ def probe(airflow: AirflowCluster, sandbox: SandboxClient) -> Probe:
 def test_clearing_a_success_makes_a_new_video(probe: Probe) -> None:
     assert probe.start() == "success"
     first = probe.xcom()
+    probe.wait_for_stage("returned")
     assert probe.clear() == "success"
     assert probe.xcom() != first
     assert len(probe.posts()) == 2
     assert first in probe.log(2), "the ID that was paid for before is named"
+
+
+def test_a_task_that_airflow_fails_behind_its_return_is_cleared_without_paying_again(probe: Probe) -> None:
+    probe.dag_id = BEHIND
+    assert probe.start() == "failed"
+    probe.wait_for_stage("submitted")
+    (paid,) = (task["id"] for task in probe.sandbox.ledger()["tasks"] if probe.mark in str(task["body"]))
+    assert probe.clear() == "success"
+    assert (probe.xcom(), len(probe.posts())) == (paid, 1)
+    probe.wait_for_stage("returned")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +152,19 @@ def test_a_stuck_submission_is_listed_and_adopted(probe: Probe) -> None:
     assert probe.clear() == "success"
     assert probe.xcom() == in_console
     assert len(probe.posts()) == 1
+
+
+def test_a_submission_that_is_under_way_is_not_stuck(probe: Probe) -> None:
+    probe.sandbox.add_fault(on="create", fault="hang", match=probe.mark, when="before", seconds=8)
+    ended = ThreadPoolExecutor().submit(probe.start)
+    patience = time.monotonic() + 60
+    while not probe.posts():
+        assert time.monotonic() < patience
+        time.sleep(0.1)
+    assert probe.run_id not in probe.ledger("list")
+    refused = probe.ledger("release", DAG_ID, probe.run_id, TASK_ID, code=1)
+    assert "its record says sending, and the task is in state running" in refused
+    ended.result(timeout=120)
 
 
 def test_a_stuck_submission_is_released(probe: Probe) -> None:

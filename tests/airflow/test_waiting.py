@@ -7,6 +7,7 @@ import pytest
 
 from airflow_provider_digitalhuman.links import LINK_XCOM_KEY
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient
+from tests.airflow.records import wait_for_stage
 from tools.airflow_cluster import AirflowCluster
 
 DAG_ID, TASKS = "wait_probe", ("blocking", "deferred", "ended")
@@ -27,6 +28,10 @@ class Probe:
         }
         self.run_id = self.airflow.trigger(DAG_ID, conf)
         return str(self.airflow.wait_for_run(DAG_ID, self.run_id)["state"])
+
+    def wait_for_stages(self, **stages: str) -> None:
+        for task_id, stage in stages.items():
+            wait_for_stage(self.airflow, DAG_ID, self.run_id, task_id, stage)
 
     def clear(self) -> str:
         self.airflow.clear(DAG_ID, self.run_id, list(TASKS))
@@ -81,9 +86,11 @@ def test_a_clear_after_success_makes_another_video_but_only_the_second_one_where
     succeeded: Probe,
 ) -> None:
     probe, first = succeeded, succeeded.xcom("ended")
+    probe.wait_for_stages(blocking="returned", deferred="returned", ended="submitted")
     assert probe.clear() == "success"
     assert probe.posts() == {"blocking": 2, "deferred": 2, "ended": 1}
     assert probe.xcom("ended") == first
+    probe.wait_for_stages(blocking="returned", deferred="returned", ended="returned")
     assert probe.clear() == "success"
     assert probe.posts() == {"blocking": 3, "deferred": 3, "ended": 2}
     assert probe.xcom("ended") != first

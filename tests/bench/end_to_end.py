@@ -43,6 +43,8 @@ WARM_SECONDS: Final = 15.0
 """Seconds of the videos that come first, so that all is there that is made at first use, in the triggerer too."""
 WARM_VIDEOS: Final = 2 * SLOTS
 """So many of them that about every one of the executor's processes has run a task."""
+LOOK: Final = 5.0
+"""Seconds between two looks whether a run has ended: Airflow answers each, and its CPU would count as the videos'."""
 IDLE: Final = 60.0
 """Seconds in which it is measured what Airflow takes when nothing runs."""
 
@@ -187,7 +189,7 @@ def _run(airflow: AirflowCluster, server: Server, dag_id: str, count: int, secon
     log = airflow.component_log("scheduler")
     said = len(log.read_text())
     run_id = airflow.trigger(dag_id)
-    run = airflow.wait_for_run(dag_id, run_id, timeout=LONGEST_RUN)
+    run = airflow.wait_for_run(dag_id, run_id, timeout=LONGEST_RUN, pause=LOOK)
     used = cpu.read() - before - idle * (time.monotonic() - started)
     delays, counted = server.do("delays")["delays"], server.do("count")
     instances = airflow.task_instances(dag_id, run_id)

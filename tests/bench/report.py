@@ -12,7 +12,9 @@ from typing import Final, NamedTuple
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 _HEAD: Final = """# Measured
 
-Written by `make bench`. All rows of a table come from one run on the same machine, in turn; read the ratios.
+Written by `python -m tests.bench`: `make bench` runs the parts that need no Airflow around them, `make bench
+PARTS="triggerer airflow"` those that do. All rows of a table come from one run on the same machine, in turn; read the
+ratios.
 """
 
 

@@ -132,13 +132,14 @@ def _table(rows: list[tuple[Case, Figures]]) -> str:
     http = {(case.size, case.tls): figures for case, figures in rows if case.peer == "http"}
     for case, figures in rows:
         peer = http.get((case.size, case.tls), {}).get("cpu_per_query")
+        told = figures["cpu_per_query"] > 0  # of few queries, what is left above an idle loop's can be less than noise
         table.add(
             PEERS[case.peer].name + (" (loop blocked, given up)" if figures["gave_up"] else ""),
             f"{case.size:,}",
             "TLS" if case.tls else "plain",
             f"{figures['queries_per_second']:.1f}",
-            f"{figures['cpu_per_query']:.2f}",
-            f"{figures['cpu_per_query'] / peer:.3f}" if peer else "",
+            f"{figures['cpu_per_query']:.2f}" if told else "in the noise",
+            f"{figures['cpu_per_query'] / peer:.3f}" if peer and told else "",
             f"{figures['connections_in_all']:.0f}",
             f"{figures['queries_in_all']:.0f}",
             f"{figures['lag_p99'] - figures['idle_lag_p99']:.1f}",

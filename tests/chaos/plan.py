@@ -24,8 +24,7 @@ AFTER_RECORD: Final = "after write of submitted"
 AFTER_RELEASE: Final = "after write of released"
 BEFORE_UNKNOWN: Final = "before write of unknown"
 QUERY: Final = "query"
-BEFORE_RETURNED: Final = "before write of returned"
-AFTER_RETURNED: Final = "after write of returned"
+RETURNING: Final = "returning"
 
 # Deeds that the try does to itself, at once ...
 KILL_TASK: Final = "kill task"

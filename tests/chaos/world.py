@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import psutil
 import requests
 
+from airflow_provider_digitalhuman.ledger_stores import RECORD_KEY
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
 from tests.chaos.postgres import Postgres, binaries, running_postgres
 from tests.chaos.refusals import Refusals
@@ -134,6 +135,21 @@ class World:
     def clear(self, dag_id: str, run_id: str) -> None:
         """Clear all videos of a run, as a person does; returns when they are queued again."""
         self.ask(lambda airflow: airflow.clear(dag_id, run_id, [TASK]))
+
+    def clear_success(self, dag_id: str, run_id: str) -> None:
+        """Clear all videos of a run that has succeeded, once its success callbacks have ended the records."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{TASK}/state-store/{RECORD_KEY}"
+        patience = time.monotonic() + 30
+        while self.has_task_state_store and time.monotonic() < patience:
+            indexes = [ti["map_index"] for ti in self.ask(lambda airflow: airflow.task_instances(dag_id, run_id))]
+            records = [
+                self.ask(lambda airflow, index=index: airflow.api("GET", path, params={"map_index": index}))
+                for index in indexes
+            ]
+            if all(record["value"]["stage"] == "returned" for record in records):
+                break
+            time.sleep(0.5)
+        self.clear(dag_id, run_id)
 
 
 @contextlib.contextmanager

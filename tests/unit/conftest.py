@@ -6,19 +6,15 @@ import json
 import logging
 import os
 import ssl
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Before the first import of Airflow, which makes its home.
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-unit-"))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-
 import pytest
 from hypothesis import settings
 
+from airflow_provider_digitalhuman import compat
 from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE
 from airflow_provider_digitalhuman.hooks import digitalhuman as hook_module
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
@@ -143,7 +139,7 @@ class FakeTaskStateStore:
     def get(self, key: str, default: Any = None) -> Any:
         return json.loads(self.values[key]) if key in self.values else default
 
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+    def set(self, key: str, value: Any) -> None:
         self.values[key] = json.dumps(value, allow_nan=False)
 
     def delete(self, key: str) -> None:
@@ -156,8 +152,10 @@ def ti() -> FakeTaskInstance:
 
 
 @pytest.fixture
-def context(ti: FakeTaskInstance) -> dict[str, Any]:
-    return {"ti": ti, "task_instance": ti, "task_state_store": FakeTaskStateStore()}
+def context(ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    store = FakeTaskStateStore()
+    monkeypatch.setattr(compat, "write_task_state", lambda _, key, value: store.set(key, value))
+    return {"ti": ti, "task_instance": ti, "task_state_store": store}
 
 
 @pytest.fixture

@@ -230,10 +230,8 @@ def test_whatever_ends_it_leaves_nothing(server, tmp_path, monkeypatch):
 
 
 def test_no_signed_url_is_logged(server, tmp_path, caplog, monkeypatch):
-    from airflow.providers.common.compat import sdk
-
     masked: list[str] = []
-    monkeypatch.setattr(sdk, "mask_secret", masked.append)
+    monkeypatch.setattr(fetching, "mask_secret", masked.append)
     server.script = [cut(server, 1000), status(403), status(500), status(302, Location="/x?sig=topsecret")]
     with caplog.at_level(logging.INFO):
         run(Api(server), tmp_path)

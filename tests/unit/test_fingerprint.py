@@ -26,6 +26,10 @@ def of(audio: str = AUDIO, video: str = VIDEO, base: str = BASE, **parameters) -
         "authorization=bce-auth-v1%2Fi%2F{}",
         "e=145149120{}&token=i:{}",
         "auth_key=1451491200-0-0-{}",
+        "t=6502{}&us=abc{}&sign={}",
+        "x-expires=1451491{}&x-signature={}",
+        "wsSecret={}&wsTime=650{}",
+        "hdnts=exp=1451491{}~hmac={}",
     ],
 )
 def test_signing_a_url_again_does_not_make_another_video(signature):
@@ -38,6 +42,8 @@ def test_signing_a_url_again_does_not_make_another_video(signature):
 def test_whatever_changes_the_video_changes_the_fingerprint():
     variants = [
         of(),
+        of(audio=f"{AUDIO}?t=1"),
+        of(audio=f"{AUDIO}?t=2"),
         of(audio="https://h.example.com/b.mp3"),
         of(video="https://h.example.com/w.mp4"),
         of(base="https://other.example.com"),

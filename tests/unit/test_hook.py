@@ -8,6 +8,7 @@ from typing import Any
 
 import httpcore
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_digitalhuman import exceptions
 from airflow_provider_digitalhuman.api.request import VideoRequest
@@ -122,11 +123,11 @@ def test_f9_is_bounded(connect: Connect, serve: Serve, waits: list[float], heade
     assert observer.names == ["sending", "not_accepted"] * server.posts
 
 
-def test_f9_a_wait_of_hours_is_left_to_airflow(connect: Connect, serve: Serve, waits: list[float]) -> None:
-    server = serve(answering(too_many(retry_after="7200")))
+def test_f9_a_long_wait_is_left_to_airflow(connect: Connect, serve: Serve, waits: list[float]) -> None:
+    server = serve(answering(too_many(retry_after="3000")))
     with pytest.raises(RateLimitError) as caught:
         connect(server.url).create_video(REQUEST)
-    assert caught.value.retry_after == 7200
+    assert caught.value.retry_after == 3000
     assert server.posts == 1
     assert waits == []
 
@@ -376,6 +377,20 @@ def test_a_key_replaced_in_the_connection_is_picked_up(connect: Connect, serve: 
     with pytest.raises(AuthenticationError):
         hook.query_video("abc")
     connect(server.url, password="new-key-of-the-account")
+    assert hook.query_video("abc").status == "processing"
+
+
+def test_a_connection_that_cannot_be_looked_up_again_is_used_as_it_was(
+    connect: Connect, serve: Serve, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = connect(serve(answering(LOGIN_FAILED, PROCESSING)).url)
+    with pytest.raises(AuthenticationError):
+        hook.query_video("abc")
+
+    def away(*_: Any) -> None:
+        raise AirflowNotFoundException("the API server did not answer")
+
+    monkeypatch.setattr(DigitalHumanHook, "get_connection", away)
     assert hook.query_video("abc").status == "processing"
 
 

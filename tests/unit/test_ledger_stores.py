@@ -88,15 +88,24 @@ def test_the_next_try_goes_on_with_what_it_finds(variables):
     assert following.read() == {"stage": "unknown"}
 
 
-def test_a_try_that_was_cleared_keeps_its_id_but_does_not_end_the_record(variables):
-    """Else its success would tidy the record up, and the next try would pay again."""
+def test_a_try_that_was_cleared_keeps_its_id(variables):
     cleared = store(is_current_try=False)
     variables["k"] = '{"stage": "sending"}'
     cleared.read()
     cleared.write({"stage": "submitted", "video_task_id": "v1"})
-    with pytest.raises(LedgerError, match="given up"):
-        cleared.write({"stage": "returned", "video_task_id": "v1"})
     assert store().read() == {"stage": "submitted", "video_task_id": "v1"}
+
+
+def test_a_success_removes_the_record_unless_it_is_another_trys_by_now(variables):
+    own, following = store(), store()
+    own.read()
+    own.write({"stage": "sending", "try_number": 1})
+    following.read()
+    following.write({"stage": "sending", "try_number": 2})
+    own.end({})
+    assert store().read() == {"stage": "sending", "try_number": 2}
+    following.end({})
+    assert variables == {}
 
 
 def test_below_3_the_record_goes_in_the_transaction_of_the_success(monkeypatch):

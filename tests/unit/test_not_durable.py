@@ -28,7 +28,7 @@ def waiting(make_operator: Any, url: str, **arguments: Any) -> Any:
 def test_a_wait_that_timed_out_is_not_retried(connect, serve, context, make_operator):
     server = serve(answers("queued", "processing"))
     connect(server.url)
-    with pytest.raises(AirflowFailException, match="would submit and pay again") as caught:
+    with pytest.raises(AirflowFailException, match="a clear submits and pays again") as caught:
         waiting(make_operator, server.url).execute(context)
     assert isinstance(caught.value.__cause__, WaitTimeoutError)
     assert "v1" in str(caught.value)
@@ -44,14 +44,14 @@ def test_a_try_that_airflow_times_out_is_not_retried(connect, serve, context, ma
         raise AirflowTaskTimeout("execution_timeout")
 
     monkeypatch.setattr(operator, point, takes_too_long)
-    with pytest.raises(AirflowFailException, match="would submit and pay again"):
+    with pytest.raises(AirflowFailException, match="a clear submits and pays again"):
         operator.execute(context)
 
 
 @pytest.mark.parametrize("error", ["Trigger timeout", "Trigger failure"])
 def test_a_deferral_that_went_wrong_is_not_retried(context, make_operator, error):
     operator = waiting(make_operator, "http://127.0.0.1:9", deferrable=True)
-    with pytest.raises(AirflowFailException, match="would submit and pay again"):
+    with pytest.raises(AirflowFailException, match="a clear submits and pays again"):
         operator.resume_execution("__fail__", {"error": error}, context)
     if HAS_TASK_STATE_STORE:  # there the record holds a retry back
         operator.durable = True

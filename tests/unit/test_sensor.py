@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
     Asset,
@@ -152,7 +153,7 @@ class TestAsAirflowsOwn:
         self, mode: str, answers: tuple[bytes, ...], connect: Connect, serve: Serve, context: dict[str, Any]
     ) -> None:
         connect(serve(answering(*answers)).url)
-        with pytest.raises(AirflowSkipException):
+        with pytest.raises(AirflowSkipException, match=f"ideo task {ID} "):  # and not only that it skips
             run(a_sensor(soft_fail=True, timeout=0.5, **MODES[mode]), context)
 
     def test_soft_fail_lets_what_a_retry_can_mend_be_retried(
@@ -167,7 +168,7 @@ class TestAsAirflowsOwn:
         self, mode: str, answers: tuple[bytes, ...], connect: Connect, serve: Serve, context: dict[str, Any]
     ) -> None:
         connect(serve(answering(*answers)).url)
-        with pytest.raises(AirflowSkipException):
+        with pytest.raises(AirflowSkipException, match=f"ideo task {ID} "):
             run(a_sensor(never_fail=True, timeout=0.5, **MODES[mode]), context)
 
     def test_a_time_out_ends_the_retries(
@@ -293,6 +294,24 @@ class TestPoke:
     def test_silent_fail_goes_on(self, connect: Connect, serve: Serve, context: dict[str, Any]) -> None:
         connect(serve(answering(*[NO_URL] * 8, COMPLETED)).url)
         assert a_sensor(silent_fail=True).execute(context)["video_url"]
+
+    def test_silent_fail_pauses_between_look_ups_that_fail(
+        self, connect: Connect, serve: Serve, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hook = connect(serve(answering(COMPLETED)).url)
+        pauses: list[float] = []
+        answers = iter([AirflowNotFoundException("away"), AirflowNotFoundException("away")])
+
+        def look_up(*_: Any) -> Any:
+            if (error := next(answers, None)) is not None:
+                raise error
+            return connection
+
+        connection = hook.get_connection(hook.digitalhuman_conn_id)
+        monkeypatch.setattr(DigitalHumanHook, "get_connection", look_up)
+        monkeypatch.setattr(time, "sleep", pauses.append)
+        assert a_sensor(silent_fail=True, poke_interval=7).execute(context)["video_url"]
+        assert pauses == [7, 7]
 
 
 class TestDeferrable:

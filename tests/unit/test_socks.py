@@ -4,8 +4,10 @@ import logging
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.exceptions import ServiceUnreachableError
@@ -14,6 +16,8 @@ from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from tests.unit.raw_server import RawServer, answering, http_answer, socks5_to
 
 REQUEST = VideoRequest("https://media.example.com/speech.mp3", "https://media.example.com/person.mp4")
+MEDIA = {"audio_url": "http://127.0.0.1/speech.mp3", "video_url": "http://127.0.0.1/person.mp4"}
+COMPLETED = '{"id": "abc", "status": "completed", "video_url": "https://videos.example.com/abc.mp4"}'
 ACCEPTED = http_answer(200, '{"id": "abc", "status": "queued"}')
 USER, PASSWORD = "user", "proxy-passw@rd"
 
@@ -55,6 +59,28 @@ def test_a_login_that_is_refused_leaves_nothing_sent(connect: Connect, serve: Se
     assert "wrong-passw0rd" not in str(caught.value)
     assert proxy.connections > 1  # nothing had left, so it was tried again
     assert (api.connections, api.posts) == (0, 0)
+
+
+@pytest.mark.parametrize(("deferrable", "proxied"), [(True, True), (False, True), (True, False)])
+def test_a_wait_that_the_triggerer_cannot_make_is_not_paid_for(
+    connect: Connect,
+    serve: Serve,
+    context: dict[str, Any],
+    make_operator: Callable[..., Any],
+    deferrable: bool,
+    proxied: bool,
+) -> None:
+    api = serve(answering(ACCEPTED, http_answer(200, COMPLETED)))
+    proxy = serve(socks5_to(api.port, USER, PASSWORD))
+    connect(f"http://127.0.0.1:{api.port}", extra={"proxies": address(proxy)} if proxied else {})
+    operator = make_operator(**MEDIA, wait_for_completion=True, deferrable=deferrable)
+    if deferrable and proxied:
+        with pytest.raises(AirflowFailException, match="SOCKS proxy cannot be used by the triggerer"):
+            operator.execute(context)
+        assert api.connections == 0
+    else:
+        assert operator.execute(context) == "abc"
+        assert api.posts == 1
 
 
 def test_a_file(serve: Serve) -> None:

@@ -4,7 +4,10 @@ The model below is not the product's: it counts the POSTs that a server would ha
 them were accepted. Whatever the order of events, a second POST may leave only after proof or an explicit act.
 """
 
+import contextlib
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -82,19 +85,36 @@ def test_the_intent_is_written_before_and_the_id_after_the_post():
     assert store.read()["stage"] == "sending"
     submission.accepted(VideoTask(id="v1", status="queued"))
     assert (store.read()["stage"], store.read()["video_task_id"]) == ("submitted", "v1")
-    submission.returned()
+    submission.succeeded()
     assert store.read()["stage"] == "returned"
     assert "hush" not in str(store.read())
 
 
 def test_a_try_that_finds_an_open_submission_stops_and_says_what_is_known():
     store = MemoryRecordStore()
+    store.outlasts_try = True
     attempt(store)[0].sending()
     with pytest.raises(SubmissionUnknownError) as caught:
         attempt(store, try_number=2)
     for known in ("Try 1", "https://h.example.com/a.mp3?…", BASE, "console", "release"):
         assert known in str(caught.value)
     assert store.read()["stage"] == "unknown"
+
+
+@pytest.mark.parametrize("outlasts_try", [True, False])
+def test_a_try_that_lives_on_after_an_unknown_outcome_says_what_is_known_too(outlasts_try):
+    store = MemoryRecordStore()
+    store.outlasts_try = outlasts_try
+    submission, _ = attempt(store)
+    submission.sending()
+    why = SubmissionUnknownError("No answer came.")
+    with pytest.raises(SubmissionUnknownError, match=r"^No answer came\. Try 1 sent it at 2") as caught:
+        submission.outcome_unknown(why)
+    assert caught.value.__cause__ is why
+    for known in ("https://h.example.com/a.mp3?…", BASE, "console", "submits again"):
+        assert known in str(caught.value)
+    assert ("release" in str(caught.value)) is outlasts_try  # nothing to mend where no record stays
+    assert (store.read()["stage"], store.read()["detail"]) == ("unknown", "No answer came.")
 
 
 def test_a_clear_goes_on_with_a_video_in_the_making_and_later_retries_do_too():
@@ -114,8 +134,54 @@ def test_the_retry_of_a_cleared_task_that_returned_does_not_submit():
     submission.accepted(VideoTask(id="v1", status="queued"))
     again, may_send = attempt(store, generation=5, try_number=4)
     assert not may_send
-    again.returned()
+    again.succeeded()
     assert not attempt(store, generation=5, try_number=5)[1]
+
+
+@pytest.mark.parametrize("succeeded", [True, False])
+def test_a_clear_pays_again_only_after_a_success_that_airflow_knows_of(succeeded):
+    store = MemoryRecordStore()
+    submission, _ = attempt(store, generation=1)
+    submission.sending()
+    submission.accepted(VideoTask(id="v1", status="queued"))
+    if succeeded:
+        submission.succeeded()
+    assert attempt(store, generation=5, try_number=2)[1] is succeeded
+
+
+def test_what_is_no_open_submission_is_not_ended():
+    store = MemoryRecordStore()
+    submission, _ = attempt(store)
+    submission.succeeded()
+    assert store.read() is None
+    submission.sending()
+    submission.accepted(VideoTask(id="v1", status="failed"))
+    submission.failed(VideoFailedError("failed"))
+    submission.succeeded()
+    assert store.read()["stage"] == "failed"
+
+
+@pytest.mark.parametrize(("hours", "pays_again"), [(1, False), (25, True)])
+def test_a_video_that_was_made_and_expires_before_it_is_archived_is_no_failed_video(hours, pays_again):
+    store = MemoryRecordStore()
+    submission, _ = attempt(store)
+    submission.sending()
+    submission.accepted(VideoTask(id="v1", status="queued"))
+    submission.completed()
+    store.write(store.read() | {"sent_at": (datetime.now(UTC) - timedelta(hours=hours)).isoformat(timespec="seconds")})
+    again, _ = attempt(store, try_number=2, failed="retry")
+    again.failed(VideoFailedError("expired"))
+    assert attempt(store, try_number=3, failed="retry")[1] is pays_again
+
+
+def test_no_url_of_the_vendors_is_kept():
+    store = MemoryRecordStore()
+    submission, _ = attempt(store)
+    submission.sending()
+    submission.accepted(
+        VideoTask(id="v1", status="completed", video_url="https://cdn.example.com/v.mp4?Signature=hush")
+    )
+    assert "hush" not in str(store.read())
 
 
 @pytest.mark.parametrize(("hours", "pays_again"), [(1, False), (23, False), (25, True)])
@@ -139,7 +205,7 @@ def test_ids_of_earlier_videos_are_kept_and_named(caplog):
         assert may_send
         submission.sending()
         submission.accepted(VideoTask(id=video, status="queued"))
-        submission.returned()
+        submission.succeeded()
     assert SubmissionRecord.from_json(store.read()).known_ids == ("v1", "v2")
     assert "v1" in caplog.text
 
@@ -185,24 +251,35 @@ def test_an_id_that_cannot_be_written_down_is_in_the_error_and_the_log(caplog):
 
 
 @pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="Airflow below 3.3 has no task state store")
-def test_the_task_state_store_is_told_never_to_forget():
+def test_the_task_state_store_never_forgets_and_keeps_the_record_in_airflows_own_database(monkeypatch):
+    sent = []
+
     class Accessor:
         def get(self, key, default=None):
-            return self.kept[1] if hasattr(self, "kept") and self.kept[0] == key else default
+            return sent[-1].value if sent and sent[-1].key == key else default
 
-        def set(self, key, value, *, retention=None):
-            self.kept = (key, value, retention)
+    from airflow.sdk.execution_time import task_runner
 
-    accessor = Accessor()
-    attempt(TaskStateRecordStore(accessor))[0].sending()
-    key, value, retention = accessor.kept
-    assert (key, value["stage"], retention.days) == (RECORD_KEY, "sending", 999999999)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(send=sent.append), raising=False)
+    ti = SimpleNamespace(id=UUID(int=7))
+    attempt(TaskStateRecordStore(Accessor(), ti))[0].sending()
+    (message,) = sent
+    assert (message.ti_id, message.key, message.expires_at) == (ti.id, RECORD_KEY, None)
+    assert message.value["stage"] == "sending"
+
+
+def test_an_entry_whose_contents_a_backend_has_lost_is_not_taken_for_none():
+    lost = SimpleNamespace(get=lambda key, default=None: None)
+    with pytest.raises(LedgerError, match="has lost"):
+        attempt(TaskStateRecordStore(lost, None))
+    none = SimpleNamespace(get=lambda key, default=None: default)
+    assert attempt(TaskStateRecordStore(none, None))[1]
 
 
 # ---------------------------------------------------------------- whatever dies and whenever
 
 ANSWERS = ("accepted", "refused", "lost", "accepted then lost")
-DEATHS = (None, "before post", "after post", "before record", "after record", "before return", "after return")
+DEATHS = (None, "before post", "after post", "before record", "after record", "before success", "in the callback")
 
 
 class World:
@@ -229,12 +306,8 @@ class World:
     def run_try(self, answer: str, death: str | None, generation: int, try_number: int, request, video_fails: bool):
         """Run one try; return how it ended: 'success', 'final' (no retry follows) or 'retry'."""
         store = self.store
-        store.die_before_write = {"before record": Stage.SUBMITTED, "before return": Stage.RETURNED}.get(death)
-        store.die_after_write = {
-            "before post": Stage.SENDING,
-            "after record": Stage.SUBMITTED,
-            "after return": Stage.RETURNED,
-        }.get(death)
+        store.die_before_write = {"before record": Stage.SUBMITTED, "in the callback": Stage.RETURNED}.get(death)
+        store.die_after_write = {"before post": Stage.SENDING, "after record": Stage.SUBMITTED}.get(death)
         try:
             submission, may_send = attempt(store, generation=generation, try_number=try_number, request=request)
             if may_send:
@@ -253,7 +326,10 @@ class World:
             if video_fails:
                 submission.failed(VideoFailedError("failed"))
                 return "final"
-            submission.returned()
+            if death == "before success":
+                raise Died
+            with contextlib.suppress(Died):  # Airflow knows of the success already
+                submission.succeeded()
             return "success"
         except SubmissionUnknownError:
             return "final"

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import pytest
 
 from airflow_provider_digitalhuman import __version__
@@ -491,6 +492,36 @@ UNKNOWN: dict[str, Script] = {
     **{f"HTTP {status}": answering(http_answer(status, "<html>")) for status in (500, 502, 503, 504, 520, 408)},
     "HTTP 500 of Spring": answering(http_answer(500, '{"status": 500, "error": "Internal Server Error"}')),
 }
+
+
+def test_a_process_that_stood_still_before_the_post_does_not_send_it(
+    connect: Connect, serve: Serve, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been given up meanwhile; the intent is written down anew, which Airflow refuses then."""
+    server = serve(answering(http_answer(200, QUEUED)))
+    witness = Witness()
+    hook, connect_tcp, leaps = connect(server.url), httpcore.SyncBackend.connect_tcp, iter([3600.0])
+
+    class Clock:
+        ahead = 0.0
+
+        def time(self) -> float:
+            return time.time() + self.ahead
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(time, name)
+
+    clock = Clock()
+
+    def stands_still(*arguments: Any, **options: Any) -> Any:
+        clock.ahead += next(leaps, 0.0)
+        return connect_tcp(*arguments, **options)
+
+    monkeypatch.setattr(transport, "time", clock)
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", stands_still)
+    hook.create_video(REQUEST, witness)
+    assert witness.events == ["sending", "not_accepted", "sending", "accepted"]
+    assert server.posts == 1
 
 
 @pytest.mark.parametrize("name", UNKNOWN)

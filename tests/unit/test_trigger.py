@@ -427,7 +427,8 @@ class TestSerialization:
         assert (trigger.deadline, trigger.poll_interval, trigger.submitted_at) == (deadline, 7.0, 1.0)
         assert trigger.not_before == pytest.approx(time.time() + EARLIEST_EVENT, abs=5)
         assert timedelta(seconds=600 + DEFERRAL_MARGIN) - arguments["timeout"] < timedelta(seconds=5)
-        assert DEFERRAL_MARGIN > poller_module.LAST_QUERY_GRACE + poller_module.SWEEP_INTERVAL + EARLIEST_EVENT
+        latest = poller_module.LATE + poller_module.LAST_QUERY_GRACE + 2 * poller_module.SWEEP_INTERVAL
+        assert latest + EARLIEST_EVENT < DEFERRAL_MARGIN
 
     def test_a_task_that_starts_in_the_triggerer_takes_its_deadline_from_what_airflow_keeps(self) -> None:
         arguments = start_trigger_args(video_task_id=ID, digitalhuman_conn_id=CONN, timeout=600.0, poll_interval=None)

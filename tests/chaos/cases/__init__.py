@@ -14,7 +14,6 @@ from tests.chaos.cases.people import clears, other_requests
 from tests.chaos.cases.waiting import waiting
 from tests.chaos.cases.zombies import zombies
 from tests.chaos.plan import (
-    AFTER_RETURNED,
     DEFERRED,
     KILL_TASK,
     KILL_TASK_ONCE_ACCEPTED,
@@ -77,6 +76,6 @@ def _on_3_0(case: Case) -> Case | None:
     kills = [step.at for step in video.steps if step.deed in (KILL_TASK, KILL_TASK_ONCE_ACCEPTED)]
     if not kills:
         return case
-    if len(kills) > 1 or kills == [AFTER_RETURNED] or video.renders_anew or case.afterwards:
+    if len(kills) > 1 or video.renders_anew or case.afterwards:
         return None
     return replace(case, name=f"{case.name}; cleared", afterwards=World.clear)

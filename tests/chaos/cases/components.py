@@ -12,7 +12,6 @@ from tests.chaos.plan import (
     AFTER_RECORD,
     BEFORE_INTENT,
     BEFORE_RECORD,
-    BEFORE_RETURNED,
     BEFORE_UNKNOWN,
     CREATE,
     DEFERRED,
@@ -22,6 +21,7 @@ from tests.chaos.plan import (
     PAUSE_DATABASE,
     REFUSE_WRITES,
     RESTART_API_SERVER,
+    RETURNING,
     Case,
     Expected,
     Range,
@@ -36,7 +36,7 @@ from tools.airflow_cluster import API_SERVER
 
 def refused_writes() -> Iterator[Case]:
     """The metadata database refuses the record for some seconds, with an error."""
-    for at in (BEFORE_INTENT, BEFORE_RECORD, BEFORE_RETURNED):
+    for at in (BEFORE_INTENT, BEFORE_RECORD):
         yield Case(
             f"database refuses for 6 s {at.replace('write', 'the write')}",
             ONE_VIDEO,
@@ -56,7 +56,7 @@ def refused_writes() -> Iterator[Case]:
 
 def components(dag_id: str = CREATE) -> Iterator[Case]:
     """A whole component is killed, restarted or stands still, at each point."""
-    points = (BEFORE_INTENT, AFTER_INTENT, BEFORE_RECORD, AFTER_RECORD, BEFORE_RETURNED)
+    points = (BEFORE_INTENT, AFTER_INTENT, BEFORE_RECORD, AFTER_RECORD, RETURNING)
 
     def one_at_each_point(deed: str) -> Any:
         return lambda number, _dice: Video([Step(points[number % len(points)], deed)])

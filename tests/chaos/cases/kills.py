@@ -10,11 +10,9 @@ from tests.chaos.plan import (
     AFTER_INTENT,
     AFTER_RECORD,
     AFTER_RELEASE,
-    AFTER_RETURNED,
     ANSWERED,
     BEFORE_INTENT,
     BEFORE_RECORD,
-    BEFORE_RETURNED,
     BEFORE_UNKNOWN,
     KILL_BOTH,
     KILL_BOTH_ONCE_ACCEPTED,
@@ -24,6 +22,7 @@ from tests.chaos.plan import (
     KILL_TASK_ONCE_ACCEPTED,
     POST,
     QUERY,
+    RETURNING,
     UNKNOWN_SAID,
     Case,
     Expected,
@@ -51,12 +50,11 @@ def kills_of_the_task() -> Iterator[Case]:
         yield _kill(f"{who} killed with the answer, before reading it", PAID_AND_SAID_UNKNOWN, ANSWERED, deed)
         yield _kill(f"{who} killed after the answer, before the record", logged, BEFORE_RECORD, deed)
         yield _kill(f"{who} killed after the record", ONE_VIDEO, AFTER_RECORD, deed)
-        yield _kill(f"{who} killed before the record of the return", ONE_VIDEO, BEFORE_RETURNED, deed)
-        yield _kill(f"{who} killed after the record of the return, before success", ONE_VIDEO, AFTER_RETURNED, deed)
+        yield _kill(f"{who} killed when all is done, before Airflow knows", ONE_VIDEO, RETURNING, deed)
     yield Case(
         "task killed in the first three tries, the video paid for in the first",
         ONE_VIDEO,
-        always(Video([Step(AFTER_RECORD, KILL_TASK), Step(QUERY, KILL_TASK), Step(BEFORE_RETURNED, KILL_TASK)])),
+        always(Video([Step(AFTER_RECORD, KILL_TASK), Step(QUERY, KILL_TASK), Step(RETURNING, KILL_TASK)])),
     )
     yield Case(
         "task killed after a 429 was written down",
@@ -99,4 +97,4 @@ def kills_of_the_supervisor() -> Iterator[Case]:
         "supervisor killed after the answer, before the record", PAID_AND_SAID_UNKNOWN, BEFORE_RECORD, KILL_SUPERVISOR
     )
     yield _kill("supervisor killed after the record", ONE_VIDEO, AFTER_RECORD, KILL_SUPERVISOR)
-    yield _kill("supervisor killed after the record of the return", ONE_VIDEO, AFTER_RETURNED, KILL_SUPERVISOR)
+    yield _kill("supervisor killed when all is done, before Airflow knows", ONE_VIDEO, RETURNING, KILL_SUPERVISOR)

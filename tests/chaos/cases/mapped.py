@@ -11,16 +11,15 @@ from tests.chaos.plan import (
     AFTER_INTENT,
     AFTER_RECORD,
     AFTER_RELEASE,
-    AFTER_RETURNED,
     ANSWERED,
     BEFORE_INTENT,
     BEFORE_RECORD,
-    BEFORE_RETURNED,
     BEFORE_UNKNOWN,
     CREATE,
     KILL_BOTH,
     KILL_TASK,
     QUERY,
+    RETURNING,
     Case,
     Expected,
     Range,
@@ -39,7 +38,7 @@ def mapped(seed: int, dag_id: str = CREATE) -> Case:
 
 RANDOM_POINTS: Final = (
     *(BEFORE_INTENT, AFTER_INTENT, ANSWERED, BEFORE_RECORD, AFTER_RECORD, AFTER_RELEASE, BEFORE_UNKNOWN),
-    *(QUERY, BEFORE_RETURNED, AFTER_RETURNED),
+    *(QUERY, RETURNING),
 )
 
 

@@ -39,7 +39,7 @@ def other_requests() -> Iterator[Case]:
 def clears(series: str) -> Iterator[Case]:
     """A person clears the task: the explicit act."""
     two = Expected("success", posts=exactly(2), charges=exactly(2))
-    yield Case("cleared after success: a new video", two, always(Video()), afterwards=World.clear)
+    yield Case("cleared after success: a new video", two, always(Video()), afterwards=World.clear_success)
     yield Case(
         "cleared after an unknown outcome: a new video",
         Expected("success", posts=exactly(2), charges=exactly(2), known=False),

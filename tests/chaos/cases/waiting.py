@@ -9,14 +9,13 @@ from tests.chaos.cases.kills import phase_of
 from tests.chaos.plan import (
     AFTER_INTENT,
     AFTER_RECORD,
-    AFTER_RETURNED,
     BEFORE_RECORD,
-    BEFORE_RETURNED,
     BLOCKING,
     DEFERRED,
     KILL_BOTH,
     KILL_TASK,
     QUERY,
+    RETURNING,
     Case,
     Expected,
     Step,
@@ -43,7 +42,6 @@ def waiting() -> Iterator[Case]:
         yield case("task killed after the record", ONE_VIDEO, AFTER_RECORD, KILL_TASK)
         yield case("task killed while it asks", ONE_VIDEO, QUERY, KILL_TASK)
         yield case("task and supervisor killed while it asks", ONE_VIDEO, QUERY, KILL_BOTH)
-        yield case("task killed after the wait, before the return", ONE_VIDEO, BEFORE_RETURNED, KILL_TASK)
-        yield case("task killed after the return is recorded", ONE_VIDEO, AFTER_RETURNED, KILL_TASK)
+        yield case("task killed when all is done, before Airflow knows", ONE_VIDEO, RETURNING, KILL_TASK)
         yield case("task killed after the intent", NOTHING_SENT, AFTER_INTENT, KILL_TASK)
         yield case("task killed after the answer, before the record", ID_IN_THE_LOG, BEFORE_RECORD, KILL_TASK)

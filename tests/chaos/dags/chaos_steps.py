@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import get_current_context
 
 from airflow_provider_digitalhuman import ledger_stores
 from airflow_provider_digitalhuman.hooks.transport import Transport
+from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator as Operator
 
 PATIENCE = 300.0
 
@@ -101,6 +102,16 @@ def _before_get(get):
     return wrapped
 
 
+def _after_the_work(conclude):
+    @functools.wraps(conclude)
+    def wrapped(self, *arguments):
+        result = conclude(self, *arguments)
+        reach("returning")
+        return result
+
+    return wrapped
+
+
 def install():
     """Wrap the provider's steps in this process, once."""
     if hasattr(Transport.post, "__wrapped__"):
@@ -109,3 +120,4 @@ def install():
         store.write = _around_write(store.write)
     Transport.post = _around_post(Transport.post)
     Transport.get = _before_get(Transport.get)
+    Operator._conclude = _after_the_work(Operator._conclude)
