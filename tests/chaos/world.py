@@ -141,10 +141,11 @@ class World:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{TASK}/state-store/{RECORD_KEY}"
         patience = time.monotonic() + 30
         while self.has_task_state_store and time.monotonic() < patience:
-            indexes = [ti["map_index"] for ti in self.ask(lambda airflow: airflow.task_instances(dag_id, run_id))]
+            instances = self.ask(lambda airflow: airflow.task_instances(dag_id, run_id))
             records = [
-                self.ask(lambda airflow, index=index: airflow.api("GET", path, params={"map_index": index}))
-                for index in indexes
+                self.ask(lambda airflow, index=ti["map_index"]: airflow.api("GET", path, params={"map_index": index}))
+                for ti in instances
+                if ti["task_id"] == TASK
             ]
             if all(record["value"]["stage"] == "returned" for record in records):
                 break
