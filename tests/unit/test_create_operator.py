@@ -21,6 +21,8 @@ from airflow_provider_digitalhuman.exceptions import (
     SubmissionUnknownError,
     VideoFailedError,
 )
+from airflow_provider_digitalhuman.ledger_stores import RECORD_KEY
+from airflow_provider_digitalhuman.operators import digitalhuman as operator_module
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 from tests.unit.raw_server import RawServer, answering, http_answer
 
@@ -401,3 +403,47 @@ def test_f11_keeps_the_id_of_a_video_that_failed_at_once(
 def test_the_operator_is_a_plain_operator() -> None:
     assert issubclass(CreateDigitalHumanVideoOperator, BaseOperator)
     assert CreateDigitalHumanVideoOperator.__module__ == "airflow_provider_digitalhuman.operators.digitalhuman"
+
+
+# --- the record's end -------------------------------------------------------------------------------------------------
+
+
+def test_the_record_is_ended_before_the_authors_own_callbacks(make_operator: Make) -> None:
+    def own(context: Any) -> None: ...
+
+    for given in (own, [own]):
+        callbacks: Any = make_operator(durable=True, on_success_callback=given).on_success_callback
+        assert [callback is own for callback in callbacks] == [False, True]
+    assert make_operator(durable=False, on_success_callback=own).on_success_callback in (own, [own])
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="below 3.3 the record is in Airflow's database: see make matrix")
+@pytest.mark.parametrize(
+    ("airflow_says", "stage"), [(True, "returned"), (False, "submitted"), (ConnectionError("away"), "submitted")]
+)
+def test_the_record_is_ended_once_airflow_has_the_success(
+    connect: Connect,
+    serve: Serve,
+    context: dict[str, Any],
+    make_operator: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    airflow_says: Any,
+    stage: str,
+) -> None:
+    def has_succeeded(ti: Any) -> bool:
+        if isinstance(airflow_says, Exception):
+            raise airflow_says
+        return bool(airflow_says)
+
+    def recorded() -> Any:
+        return context["task_state_store"].get(RECORD_KEY)["stage"]
+
+    monkeypatch.setattr(operator_module, "has_succeeded", has_succeeded)
+    connect(serve(answering(ACCEPTED)).url)
+    operator: Any = make_operator(**URLS)
+    assert operator.execute(context) == "abc"
+    assert recorded() == "submitted"  # Airflow can still fail it
+    context["ti"].task = operator
+    (end_the_record,) = operator.on_success_callback
+    end_the_record(context)
+    assert recorded() == stage
