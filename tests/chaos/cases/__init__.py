@@ -33,7 +33,7 @@ FAST: Final = (
     "cleared after failure, the video still in the making: the same video",
     "database refuses for 6 s before the write of submitted",
     "F9: 429 until Airflow retries",
-    "deferred: task killed after the wait, before the return",
+    "deferred: task killed when all is done, before Airflow knows",
 )
 """What `make test` runs, too."""
 
