@@ -96,8 +96,7 @@ class Observed:
         if self.state == "success":
             if not self.charges or self.xcom != self.charges[-1]["id"]:
                 yield f"succeeded with {self.xcom!r}, which is not the last accepted ID"
-            # It says "submitted" until the success callback has run, and where that could not reach the API server.
-            if stage not in ("returned", "submitted", None):
+            if stage not in ("returned", None):
                 yield f"succeeded with the record at {stage}"
         elif not self._is_explained():
             yield f"failed, and the last log does not tell why (record: {stage})"

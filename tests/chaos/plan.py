@@ -25,6 +25,7 @@ AFTER_RELEASE: Final = "after write of released"
 BEFORE_UNKNOWN: Final = "before write of unknown"
 QUERY: Final = "query"
 RETURNING: Final = "returning"
+BEFORE_RETURNED: Final = "before write of returned"
 
 # Deeds that the try does to itself, at once ...
 KILL_TASK: Final = "kill task"

@@ -17,6 +17,7 @@ from tests.chaos.world import TASK, World
 from tools.airflow_cluster import AirflowCluster, ApiError
 
 PATIENCE: Final = 900.0
+CALLBACK_PATIENCE: Final = 30.0
 """Seconds for one case, on a machine with much else to do."""
 
 
@@ -147,13 +148,24 @@ def _observe(
                 requests=requests[name],
                 charges=charges[name],
                 cleared_at=cleared_at,
-                record=_record(world, case.dag_id, run_id, index),
+                record=_last_record(world, case.dag_id, run_id, index, ti["state"]),
                 xcom=_xcom(world, case.dag_id, run_id, index) if ti["state"] == "success" else None,
                 logs=_logs(world, case.dag_id, run_id, index),
                 refusals=videos[index].refusals,
             )
         )
     return observed
+
+
+def _last_record(world: World, dag_id: str, run_id: str, map_index: int, state: str) -> dict[str, Any] | None:
+    """Return the record; that of a success once its callback has ended it, which Airflow calls afterwards."""
+    patience = time.monotonic() + CALLBACK_PATIENCE
+    while True:
+        record = _record(world, dag_id, run_id, map_index)
+        is_open = state == "success" and (record or {}).get("stage") == "submitted"
+        if not is_open or time.monotonic() > patience:
+            return record
+        time.sleep(0.2)
 
 
 def _record(world: World, dag_id: str, run_id: str, map_index: int) -> dict[str, Any] | None:

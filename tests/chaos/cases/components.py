@@ -12,6 +12,7 @@ from tests.chaos.plan import (
     AFTER_RECORD,
     BEFORE_INTENT,
     BEFORE_RECORD,
+    BEFORE_RETURNED,
     BEFORE_UNKNOWN,
     CREATE,
     DEFERRED,
@@ -36,7 +37,7 @@ from tools.airflow_cluster import API_SERVER
 
 def refused_writes() -> Iterator[Case]:
     """The metadata database refuses the record for some seconds, with an error."""
-    for at in (BEFORE_INTENT, BEFORE_RECORD):
+    for at in (BEFORE_INTENT, BEFORE_RECORD, BEFORE_RETURNED):
         yield Case(
             f"database refuses for 6 s {at.replace('write', 'the write')}",
             ONE_VIDEO,

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import get_current_context
 
 from airflow_provider_digitalhuman import ledger_stores
 from airflow_provider_digitalhuman.hooks.transport import Transport
+from airflow_provider_digitalhuman.operators import digitalhuman as operators
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator as Operator
 
 PATIENCE = 300.0
@@ -26,10 +27,10 @@ def of_try(name, dag_run, ti):
     return values[min(ti.try_number, len(values)) - 1]
 
 
-def reach(point):
+def reach(point, context=None):
     """Do what the plan says about this point: the first deed for it that has not been done yet."""
     try:
-        context = get_current_context()
+        context = context or get_current_context()
     except Exception:  # not within execute
         return
     ti = context["ti"]
@@ -112,6 +113,15 @@ def _after_the_work(conclude):
     return wrapped
 
 
+def _before_the_end(end_the_record):
+    @functools.wraps(end_the_record)
+    def wrapped(context):
+        reach("before write of returned", context)
+        end_the_record(context)
+
+    return wrapped
+
+
 def install():
     """Wrap the provider's steps in this process, once."""
     if hasattr(Transport.post, "__wrapped__"):
@@ -121,3 +131,4 @@ def install():
     Transport.post = _around_post(Transport.post)
     Transport.get = _before_get(Transport.get)
     Operator._conclude = _after_the_work(Operator._conclude)
+    operators._end_the_record = _before_the_end(operators._end_the_record)
