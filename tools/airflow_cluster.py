@@ -42,6 +42,7 @@ PAUSE = 0.5
 _STATE_FILE = "cluster.json"
 _STOP_GRACE_SECONDS = 5.0
 _REQUEST_TIMEOUT = 30.0
+_DATABASE_PATIENCE = 25  # seconds; below _REQUEST_TIMEOUT, so that Airflow can still say what was wrong
 
 
 class ClusterError(RuntimeError):
@@ -51,8 +52,8 @@ class ClusterError(RuntimeError):
 class ApiError(ClusterError):
     """Airflow's API answered with an error status."""
 
-    def __init__(self, method: str, url: str, response: requests.Response) -> None:
-        super().__init__(f"{method} {url}: HTTP {response.status_code}: {response.text[:2000]}")
+    def __init__(self, method: str, url: str, response: requests.Response, log_tail: str = "") -> None:
+        super().__init__(f"{method} {url}: HTTP {response.status_code}: {response.text[:2000]}\n{log_tail}".rstrip())
         self.status_code = response.status_code
 
 
@@ -193,7 +194,9 @@ class AirflowCluster:
         api_port, self._worker_log_port, self._trigger_log_port = free_ports(3)
         self.port = port or api_port
         self.base_url = f"http://127.0.0.1:{self.port}"
-        self.database = f"sqlite:///{self.home / 'airflow.db'}" if database == "sqlite" else database
+        # SQLite lets one process write at a time, and the others wait for 5 s only: too short where the disk is busy.
+        own = f"sqlite:///{self.home / 'airflow.db'}?timeout={_DATABASE_PATIENCE}"
+        self.database = own if database == "sqlite" else database
         # With SQLite the scheduler of 2.11 insists on parsing the DAGs itself.
         parses_itself = self.is_airflow_2 and self.database.startswith("sqlite")
         self.components = tuple(name for name in components if not (parses_itself and name == "dag-processor"))
@@ -342,7 +345,7 @@ class AirflowCluster:
         headers = {"Accept": "application/json"}
         response = self.request(method, path, json=json, params=params, headers=headers)
         if response.status_code >= 400:
-            raise ApiError(method, path, response)
+            raise ApiError(method, path, response, self.log_tail(API_SERVER) if response.status_code >= 500 else "")
         return response.json() if response.content else None
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> str:
