@@ -152,20 +152,28 @@ def ti() -> FakeTaskInstance:
 
 
 @pytest.fixture
-def context(ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def records(monkeypatch: pytest.MonkeyPatch) -> FakeTaskStateStore:
+    """Where Airflow keeps the records: the task state store, or below 3.3 its Variables."""
     store = FakeTaskStateStore()
     monkeypatch.setattr(compat, "write_task_state", lambda _, key, value: store.set(key, value))
-    return {"ti": ti, "task_instance": ti, "task_state_store": store}
+    monkeypatch.setattr(compat, "read_variable", store.values.get)
+    monkeypatch.setattr(compat, "write_variable", lambda key, text, _: store.values.update({key: text}))
+    monkeypatch.setattr(compat, "delete_variable_on_success", store.delete)
+    monkeypatch.setattr(compat, "is_current_try", lambda _: True)
+    return store
+
+
+@pytest.fixture
+def context(ti: FakeTaskInstance, records: FakeTaskStateStore) -> dict[str, Any]:
+    return {"ti": ti, "task_instance": ti, **({"task_state_store": records} if HAS_TASK_STATE_STORE else {})}
 
 
 @pytest.fixture
 def make_operator() -> Callable[..., CreateDigitalHumanVideoOperator]:
-    """Build the operator; below Airflow 3.3 its record would need Airflow's database, so it keeps none there."""
+    """Build the operator."""
 
     def make(**arguments: Any) -> CreateDigitalHumanVideoOperator:
         base: dict[str, Any] = {"task_id": "create", "audio_url": AUDIO_URL, "video_url": VIDEO_URL}
-        if not HAS_TASK_STATE_STORE:
-            base["durable"] = False
         return CreateDigitalHumanVideoOperator(**{**base, **arguments})
 
     return make

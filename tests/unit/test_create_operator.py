@@ -21,7 +21,6 @@ from airflow_provider_digitalhuman.exceptions import (
     SubmissionUnknownError,
     VideoFailedError,
 )
-from airflow_provider_digitalhuman.ledger_stores import RECORD_KEY
 from airflow_provider_digitalhuman.operators import digitalhuman as operator_module
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 from tests.unit.raw_server import RawServer, answering, http_answer
@@ -68,7 +67,7 @@ def test_defaults(make_operator: Make) -> None:
     assert (operator.side_face, operator.tilted_face) == (None, None)
     assert operator.digitalhuman_conn_id == "digitalhuman_default"
     assert operator.wait_for_completion is False
-    assert operator.durable is (AIRFLOW >= (3, 3))
+    assert operator.durable is True
     assert (operator.on_unknown_submission, operator.on_video_failed) == ("fail", "fail")
 
 
@@ -206,7 +205,6 @@ def test_rendered_values_are_sent(
 ) -> None:
     server = serve(answering(ACCEPTED))
     connect(server.url, conn_id="eu")
-    extra = {} if AIRFLOW >= (3, 3) else {"durable": False}
     with dag(render_template_as_native_obj=native):
         operator = CreateDigitalHumanVideoOperator(
             task_id="create",
@@ -216,7 +214,6 @@ def test_rendered_values_are_sent(
             model_version="{{ params.version }}",
             side_face="{{ params.side }}",
             digitalhuman_conn_id="{{ params.region }}",
-            **extra,
         )
     host = server.url.removeprefix("http://")
     context["params"] = {**params, "region": "eu", "host": host, "name": "person"}
@@ -417,7 +414,6 @@ def test_the_record_is_ended_before_the_authors_own_callbacks(make_operator: Mak
     assert make_operator(durable=False, on_success_callback=own).on_success_callback in (own, [own])
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 3), reason="below 3.3 the record is in Airflow's database: see make matrix")
 @pytest.mark.parametrize(
     ("airflow_says", "stage"), [(True, "returned"), (False, "submitted"), (ConnectionError("away"), "submitted")]
 )
@@ -427,6 +423,7 @@ def test_the_record_is_ended_once_airflow_has_the_success(
     context: dict[str, Any],
     make_operator: Make,
     monkeypatch: pytest.MonkeyPatch,
+    records: Any,
     airflow_says: Any,
     stage: str,
 ) -> None:
@@ -436,7 +433,8 @@ def test_the_record_is_ended_once_airflow_has_the_success(
         return bool(airflow_says)
 
     def recorded() -> Any:
-        return context["task_state_store"].get(RECORD_KEY)["stage"]
+        """Return the stage; below Airflow 3.3 the record goes with the end."""
+        return next((json.loads(text)["stage"] for text in records.values.values()), "returned")
 
     monkeypatch.setattr(operator_module, "has_succeeded", has_succeeded)
     connect(serve(answering(ACCEPTED)).url)

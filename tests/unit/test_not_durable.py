@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
-from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE
 from airflow_provider_digitalhuman.exceptions import ServiceUnreachableError, VideoFailedError, WaitTimeoutError
 from tests.unit.raw_server import answering, http_answer
 
@@ -53,11 +52,10 @@ def test_a_deferral_that_went_wrong_is_not_retried(context, make_operator, error
     operator = waiting(make_operator, "http://127.0.0.1:9", deferrable=True)
     with pytest.raises(AirflowFailException, match="a clear submits and pays again"):
         operator.resume_execution("__fail__", {"error": error}, context)
-    if HAS_TASK_STATE_STORE:  # there the record holds a retry back
-        operator.durable = True
-        with pytest.raises(Exception, match=error) as caught:
-            operator.resume_execution("__fail__", {"error": error}, context)
-        assert not isinstance(caught.value, AirflowFailException)
+    operator.durable = True  # then the record holds a second submission back
+    with pytest.raises(Exception, match=error) as caught:
+        operator.resume_execution("__fail__", {"error": error}, context)
+    assert not isinstance(caught.value, AirflowFailException)
 
 
 def test_a_failed_video_is_retried_where_the_author_wants_it(connect, serve, context, make_operator):
@@ -73,7 +71,6 @@ def test_what_was_not_accepted_may_be_retried(connect, context, make_operator, w
         waiting(make_operator, "http://127.0.0.1:9").execute(context)
 
 
-@pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="below 3.3 the record is in Airflow's database: see tests/airflow")
 def test_with_a_record_a_wait_that_timed_out_is_retried(connect, serve, context, make_operator):
     server = serve(answers("queued", "processing"))
     connect(server.url)

@@ -125,6 +125,7 @@ def test_a_run_shows_neither_key_nor_signature(
     connect: Any,
     serve: Serve,
     context: dict[str, Any],
+    records: Any,
     ti: Any,
     waits: list[float],
     make_operator: Make,
@@ -153,7 +154,7 @@ def test_a_run_shows_neither_key_nor_signature(
     assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
     evidence.add("reprs", operator, hook, hook.settings, str(hook.settings), hook._transport, vars(hook))
     evidence.add("xcoms", json.dumps(ti.xcoms, ensure_ascii=False))
-    evidence.add("record", json.dumps(context["task_state_store"].values))
+    evidence.add("record", json.dumps(records.values))
     evidence.add("logs", everything_logged())
     assert evidence.holding(KEY, SIGNATURE) == []
 
@@ -167,6 +168,7 @@ def test_connection_errors_show_neither_key_nor_proxy_password(
     connect: Any,
     serve: Serve,
     context: dict[str, Any],
+    records: Any,
     waits: list[float],
     make_operator: Make,
     everything_logged: Callable[[], str],
@@ -196,7 +198,7 @@ def test_connection_errors_show_neither_key_nor_proxy_password(
             except Exception as error:
                 evidence.add_error(error)
         evidence.add("reprs", hook, hook.settings, vars(hook))
-    evidence.add("record", json.dumps(context["task_state_store"].values))
+    evidence.add("record", json.dumps(records.values))
     evidence.add("logs", everything_logged())
     assert evidence.holding(KEY, "proxy-pw") == []
     assert untrusted.requests == []
