@@ -27,9 +27,6 @@ from tools.airflow_cluster import AirflowCluster, ClusterError
 T = TypeVar("T")
 
 DAGS: Final = Path(__file__).parent / "dags_triggerer"
-ASLEEP: Final = "asleep"
-"""In place of a peer: as many triggers that ask for nothing, to tell what their mere waiting takes."""
-NAMES: Final = {ASLEEP: "DateTimeTrigger, which only sleeps", **{peer: PEERS[peer].name for peer in HEAD}}
 TASKS: Final = 10
 """Tasks in a DAG. A task that starts in the triggerer takes all of its DAG there, which is read and kept for each."""
 SETTLE: Final = 5.0
@@ -92,10 +89,6 @@ class Run(NamedTuple):
         """Milliseconds, both processes."""
         return self.used.cpu_per_query
 
-    def cpu_per_query_beyond(self, asleep: Run) -> float:
-        """Without what as many triggers take that only sleep."""
-        return self.used.without(asleep.used).cpu_per_query
-
 
 def measure(size: int, rounds: int) -> Iterator[str]:
     """Run everything, in turn, and yield the parts of the report."""
@@ -106,19 +99,19 @@ def measure(size: int, rounds: int) -> Iterator[str]:
         server_folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         server = stack.enter_context(running_server(server_folder, tls=True))
         for _ in range(rounds):
-            turns.append({peer: _run_to_the_end(peer, size, server, programs, hung) for peer in NAMES})
-            print(f"  ratios: {_ratio(turns[-1]):.4f} {_ratio_beyond(turns[-1]):.4f}", file=sys.stderr, flush=True)
+            turns.append({peer: _run_to_the_end(peer, size, server, programs, hung) for peer in HEAD})
+            print(f"  ratio: {_ratio(turns[-1]):.4f}", file=sys.stderr, flush=True)
     database, told = (
         ("PostgreSQL" if programs else "SQLite"),
         f"{rounds} runs each, in turn" if rounds > 1 else "one run",
     )
     yield (
         f"{database}, TLS; {told}; {WINDOW:.0f} s of each measured, and the one of the median ratio shown. CPU is"
-        " without an idle triggerer's; where it says so, also without that of as many triggers that only sleep, which"
-        " Airflow takes for their being there.\n"
+        " without an idle triggerer's.\n"
     )
     for peer, times in hung.items():
-        yield f"Made again, as not all of them got under way in {LONGEST_START:.0f} s: {NAMES[peer]}, {times} times.\n"
+        name = PEERS[peer].name
+        yield f"Made again, as not all of them got under way in {LONGEST_START:.0f} s: {name}, {times} times.\n"
     turns.sort(key=_ratio)
     yield _table(_middle(turns))
     remark = f" ({_ratio(turns[0]):.3f} to {_ratio(turns[-1]):.3f})" if rounds > 1 else ""
@@ -131,11 +124,6 @@ def _middle(ordered: Sequence[T]) -> T:
 
 def _ratio(turn: dict[str, Run]) -> float:
     ours, http = (turn[peer].cpu_per_query for peer in HEAD)
-    return ours / http
-
-
-def _ratio_beyond(turn: dict[str, Run]) -> float:
-    ours, http = (turn[peer].cpu_per_query_beyond(turn[ASLEEP]) for peer in HEAD)
     return ours / http
 
 
@@ -168,7 +156,7 @@ def _run(peer: str, size: int, server: Server, programs: Path | None) -> Run:
         idle = _window(airflow, server, IDLE)
         for dag_id in dag_ids:
             airflow.trigger(dag_id)
-        _wait_until_under_way(airflow, server, size, asks=peer != ASLEEP)
+        _wait_until_under_way(airflow, server, size)
         used = _window(airflow, server, WINDOW)
         run = Run(_waiting(airflow), idle, used.without(idle))
     told = {"idle": idle._asdict(), "used": used._asdict(), "ms": run.cpu_per_query, "waiting": run.waiting}
@@ -178,7 +166,7 @@ def _run(peer: str, size: int, server: Server, programs: Path | None) -> Run:
 
 def _env(peer: str, size: int, server: Server) -> dict[str, str]:
     return {
-        **({} if peer == ASLEEP else environment(peer, server.url, server.bundle, ENOUGH)),
+        **environment(peer, server.url, server.bundle, ENOUGH),
         "BENCH_PEER": peer,
         "BENCH_CONN_ID": CONN_ID,
         "BENCH_VIDEOS": str(size),
@@ -188,9 +176,9 @@ def _env(peer: str, size: int, server: Server) -> dict[str, str]:
     }
 
 
-def _wait_until_under_way(airflow: AirflowCluster, server: Server, size: int, *, asks: bool) -> None:
+def _wait_until_under_way(airflow: AirflowCluster, server: Server, size: int) -> None:
     patience = time.monotonic() + LONGEST_START
-    while not (_lines(airflow) >= size and (not asks or _is_asked_for(server, size))):
+    while not (_lines(airflow) >= size and _is_asked_for(server, size)):
         if time.monotonic() > patience:
             raise HungError(f"not under way: {server.do('count')}\n{airflow.log_tail('triggerer')}")
         time.sleep(0.5)
@@ -230,28 +218,25 @@ def _table(runs: dict[str, Run]) -> str:
     table = Table(
         *("trigger", "waiting", "CPU, % of a core", "idle", "log lines", "queries/s", "CPU per query, ms"),
         *("of HttpSensorTrigger's", "in the runner, ms", "in its supervisor, ms"),
-        *("without as many asleep, ms", "of HttpSensorTrigger's", "connections opened", "for queries"),
+        *("connections opened", "for queries"),
     )
-    asleep, http = runs[ASLEEP], runs["http"]
+    http = runs["http"]
     for peer, run in runs.items():
         used, idle = run.used, run.idle
-        beyond = run.cpu_per_query_beyond(asleep)
         of_queries = (
             f"{used.requests / used.seconds:.1f}",
             f"{run.cpu_per_query:.3f}",
             f"{run.cpu_per_query / http.cpu_per_query:.3f}",
             f"{used.per_query(used.runner):.3f}",
             f"{used.per_query(used.supervisor):.3f}",
-            f"{beyond:.3f}",
-            f"{beyond / http.cpu_per_query_beyond(asleep):.3f}",
             f"{used.connections:.0f}",
             f"{used.requests:.0f}",
         )
         table.add(
-            NAMES[peer],
+            PEERS[peer].name,
             f"{run.waiting:,}",
             *(f"{(each.runner + each.supervisor) / each.seconds:.1%}".rstrip("%") for each in (used, idle)),
             f"{used.lines:.0f}",
-            *(of_queries if used.requests else [""] * len(of_queries)),
+            *of_queries,
         )
     return str(table)

@@ -1,12 +1,9 @@
-"""Tasks that start in the triggerer, without a worker slot, and wait: for a video each, by ours or the http provider's
-trigger; or until a time far away, by the standard provider's.
-"""
+"""Tasks that start in the triggerer, without a worker slot, and wait for a video each: by ours or http's trigger."""
 
 import os
 from datetime import timedelta
 
 from airflow.providers.http.sensors.http import HttpSensor
-from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.sdk import DAG
 from airflow.triggers.base import StartTriggerArgs
 
@@ -18,7 +15,6 @@ VIDEOS = int(os.environ["BENCH_VIDEOS"])
 TASKS = int(os.environ["BENCH_TASKS"])
 INTERVAL = 5
 TIMEOUT = 3600
-FAR_AWAY = "2100-01-01T00:00:00+00:00"
 
 
 def ours(number: int) -> None:
@@ -61,11 +57,7 @@ def http(number: int) -> None:
     sensor.start_from_trigger = True
 
 
-def asleep(number: int) -> None:
-    DateTimeSensorAsync(task_id=f"wait_{number}", target_time=FAR_AWAY, start_from_trigger=True)
-
-
 for first in range(0, VIDEOS, TASKS):
     with DAG(dag_id=f"bench_waiting_{first}", schedule=None):
         for number in range(first, min(first + TASKS, VIDEOS)):
-            {"ours": ours, "http": http, "asleep": asleep}[PEER](number)
+            {"ours": ours, "http": http}[PEER](number)
