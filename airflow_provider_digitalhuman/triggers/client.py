@@ -43,6 +43,8 @@ class QueryClient:
         self._target = lru_cache(KEPT)(partial(result_url, prefix))
         self._read = lru_cache(KEPT)(read_query)
         self._idle: list[_Connection] = []
+        self._asked_at: dict[_Connection, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()  # kept: below Python 3.12, to ask for it is a system call
 
@@ -73,6 +75,7 @@ class QueryClient:
         self._closed = True
         while self._idle:
             self._idle.pop().abort()
+        self._end_timer()
 
     async def _get(self, target: str) -> Answer:
         request = b"GET " + target.encode("ascii") + self._head
@@ -85,20 +88,38 @@ class QueryClient:
         return await self._ask(await self._connect(), request)
 
     async def _ask(self, connection: "_Connection", request: bytes) -> Answer:
-        seconds, keep = self._settings.query_timeout, False
-        # asyncio.timeout() would do, for a sixth of the CPU of the query.
-        timer = self._loop.call_later(seconds, connection.end, TimeoutError(f"no answer within {seconds:g} s"))
+        keep = False
+        self._asked_at[connection] = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._settings.query_timeout, self._end_those_unanswered)
         try:
             status, headers, body, keep = await connection.ask(request)
         finally:
-            timer.cancel()
+            del self._asked_at[connection]
             if keep and not self._closed:
                 connection.idle_since = self._loop.time()
                 self._idle.append(connection)
             else:
                 connection.abort()
+            if self._closed:
+                self._end_timer()
         key = self._settings.api_key
         return Answer(status, body, headers.get("retry-after"), headers.get("location"), secret=key)
+
+    def _end_those_unanswered(self) -> None:
+        """End the queries whose time is up. One timer for all of them: one for each would be a tenth of its CPU."""
+        self._timer = None
+        seconds, now = self._settings.query_timeout, self._loop.time()
+        for connection, asked_at in self._asked_at.items():  # the oldest first
+            if asked_at + seconds > now:
+                self._timer = self._loop.call_at(asked_at + seconds, self._end_those_unanswered)
+                break
+            connection.end(TimeoutError(f"no answer within {seconds:g} s"))
+
+    def _end_timer(self) -> None:
+        if self._timer is not None and not self._asked_at:
+            self._timer.cancel()
+            self._timer = None
 
     def _kept_connection(self) -> "_Connection | None":
         oldest = self._loop.time() - LONGEST_IDLE
@@ -192,15 +213,19 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, st
         if code[0] != "1":  # 100 and 103 only announce the answer
             break
     headers: dict[str, str] = {"connection": "close"} if version == "HTTP/1.0" else {}
-    for line in lines[1:-2]:
-        name, colon, value = line.partition(":")
-        name, value = name.lower(), value.strip()
-        if not colon or name != name.strip():
-            raise ValueError("there is a malformed header line")
+    for name, value in map(_header, lines[1:-2]):
         if name in ("content-length", "transfer-encoding") and headers.get(name, value) != value:
             raise ValueError(f"there is more than one {name}")
         headers[name] = value
     return int(code), headers
+
+
+@lru_cache(128)  # most lines are those of the answer before
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon or name != name.strip():
+        raise ValueError("there is a malformed header line")
+    return name.lower(), value.strip()
 
 
 async def _read_body(reader: asyncio.StreamReader, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:

@@ -127,7 +127,7 @@ class Poller:
         self._waiting: set[_Waiter] = set()
         self._due: list[tuple[float, int, _Waiter]] = []
         self._order = itertools.count()  # first come, first served among those due at the same time
-        self._queries: set[asyncio.Task[None]] = set()
+        self._queries: dict[int, asyncio.Task[None]] = {}
         self._lines = Lines()
         self._timer: asyncio.TimerHandle | None = None
         # A context of its own, not that of the first trigger: what is logged in there belongs to none of them.
@@ -158,6 +158,8 @@ class Poller:
     def _set_timer(self) -> None:
         if not self._due or not self._has_room():
             return  # the end of a query comes here again
+        if self._timer is not None and self._timer.when() - TOGETHER < self._due[0][0]:
+            return  # with it, or when it has come
         # On a grid of times; what is late by more than a step of it leaves at once.
         due, _, waiter = self._due[0]
         allowed = self._access.pace.next_query_at(in_a_pause=waiter.is_late)
@@ -179,9 +181,8 @@ class Poller:
             elif pace.next_query_at(in_a_pause=waiter.is_late) <= now:
                 heapq.heappop(self._due)
                 pace.sent(now)
-                query = self._loop.create_task(self._ask(waiter))
-                self._queries.add(query)
-                query.add_done_callback(self._query_ended)
+                number = next(self._order)
+                self._queries[number] = self._loop.create_task(self._ask(waiter, number))
             else:
                 break
         self._set_timer()
@@ -190,14 +191,16 @@ class Poller:
         # While the connection is looked up one query is enough: those that piled up would leave all at once.
         return len(self._queries) < (MAX_CONNECTIONS if self._access.is_open else 1)
 
-    def _query_ended(self, query: "asyncio.Task[None]") -> None:
-        self._queries.discard(query)
-        self._set_timer()
+    async def _ask(self, waiter: _Waiter, number: int) -> None:
+        try:
+            outcome = await self._access.query(waiter.wait.video_task_id)
+            if not waiter.ended.done():
+                self._judge(waiter, outcome)
+        finally:  # in here, as a callback of the task would be one more thing for the loop to do
+            self._queries.pop(number, None)
+            self._set_timer()
 
-    async def _ask(self, waiter: _Waiter) -> None:
-        outcome = await self._access.query(waiter.wait.video_task_id)
-        if waiter.ended.done():
-            return
+    def _judge(self, waiter: _Waiter, outcome: VideoTask | DigitalHumanError) -> None:
         try:
             decision = waiter.wait.judge(outcome, self._clock())
             if isinstance(decision, Wait):
@@ -235,8 +238,9 @@ class Poller:
             self._timer.cancel()
             self._timer = None
         self._due.clear()
-        for query in self._queries:
+        for query in self._queries.values():
             query.cancel()
+        self._queries.clear()
         self._access.close()
 
 

@@ -179,6 +179,37 @@ class TestLimits:
         with pytest.raises(QueryError, match="TimeoutError"):
             query(server.url, query_timeout=0.2, connect_timeout=0.2)
 
+    def test_each_query_has_its_own_time(self, serve: Serve) -> None:
+        hung = threading.Event()
+
+        def script(peer: Peer) -> None:
+            while peer.read_request():
+                if hung.is_set():
+                    peer.send(COMPLETED)
+                else:
+                    peer.hang()
+
+        async def main() -> None:
+            client = await QueryClient.open(settings(server.url, query_timeout=0.6))
+            loop = asyncio.get_running_loop()
+
+            async def seconds_to_the_end(after: float) -> float:
+                await asyncio.sleep(after)
+                asked = loop.time()
+                with pytest.raises(QueryError, match=r"TimeoutError: no answer within 0\.6 s"):
+                    await client.query_video(ID)
+                return loop.time() - asked
+
+            assert min(await asyncio.gather(*map(seconds_to_the_end, (0.0, 0.2, 0.4)))) > 0.55
+            hung.set()
+            assert (await client.query_video(ID)).is_completed
+            client.close()
+            left = [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+            assert left == []
+
+        server = serve(script)
+        asyncio.run(main())
+
     def test_a_server_that_drips(self, serve: Serve) -> None:
         def script(peer: Peer) -> None:
             peer.read_request()
