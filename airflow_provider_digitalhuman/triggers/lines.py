@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
 
-GATHER: Final = 5.0
+GATHER: Final = 10.0
 """Seconds in which lines gather."""
-AT_ONCE: Final = 26
-"""Triggers whose lines are written together: what the supervisor reads at twice."""
-PAUSE: Final = 0.5
+AT_ONCE: Final = 52
+"""Triggers whose lines are written together: what the supervisor reads at four times, and one more for the first."""
+PAUSE: Final = 1.0
 """Seconds until more of them are written: the supervisor can be at work for some, and Airflow's own lines need room."""
 
 
