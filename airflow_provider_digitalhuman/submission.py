@@ -201,7 +201,9 @@ class Submission:
                 " (digitalhuman-ledger, docs/ledger.md). Clearing the task now submits again."
             )
         sent = f"Try {record.try_number} sent it at {record.sent_at}: {record.sent}."
-        return f"{sent} Look in the vendor's console for a task {remedy}"
+        # Airflow can give up a try that runs: what it learned after that is only in its log.
+        logged = "" if record.try_number == self._try_number else " Its log may name the ID."
+        return f"{sent}{logged} Look in the vendor's console for a task {remedy}"
 
 
 def _seconds_since(moment: str) -> float:

@@ -96,7 +96,7 @@ def test_a_try_that_finds_an_open_submission_stops_and_says_what_is_known():
     attempt(store)[0].sending()
     with pytest.raises(SubmissionUnknownError) as caught:
         attempt(store, try_number=2)
-    for known in ("Try 1", "https://h.example.com/a.mp3?…", BASE, "console", "release"):
+    for known in ("Try 1", "https://h.example.com/a.mp3?…", BASE, "Its log may name the ID", "console", "release"):
         assert known in str(caught.value)
     assert store.read()["stage"] == "unknown"
 
@@ -113,6 +113,7 @@ def test_a_try_that_lives_on_after_an_unknown_outcome_says_what_is_known_too(out
     assert caught.value.__cause__ is why
     for known in ("https://h.example.com/a.mp3?…", BASE, "console", "submits again"):
         assert known in str(caught.value)
+    assert "Its log" not in str(caught.value), "which is the one that says this"
     assert ("release" in str(caught.value)) is outlasts_try  # nothing to mend where no record stays
     assert (store.read()["stage"], store.read()["detail"]) == ("unknown", "No answer came.")
 
