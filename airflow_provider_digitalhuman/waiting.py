@@ -52,12 +52,14 @@ class Wait(NamedTuple):
 
     :param seconds: when.
     :param say: a line for the log; most of the time there is none.
+    :param news: whether that says more than that the video is still waited for.
     :param doubtful: True where answers are counted (a refused key, an unknown ID, a missing URL): whoever
         does not keep the :class:`VideoWait` until the next query would count from one again.
     """
 
     seconds: float
     say: str | None = None
+    news: bool = False
     doubtful: bool = False
 
 
@@ -160,7 +162,8 @@ class VideoWait:
             return self.timed_out()
         # Never past the deadline, so that the last query still sees a video that is just finished.
         seconds = min(decision.seconds, self.deadline - now)
-        return Wait(seconds, self._say(outcome, now, seconds), decision.doubtful)
+        news = self._is_news(outcome)
+        return Wait(seconds, self._say(outcome, now, seconds, news), news, decision.doubtful)
 
     def timed_out(self) -> Failed:
         """Return the end of the wait at its deadline; :meth:`judge` decides when (contract F19)."""
@@ -245,12 +248,14 @@ class VideoWait:
     def _jittered(self, seconds: float) -> float:
         return seconds * (1 - JITTER + 2 * JITTER * self._chance())
 
-    def _say(self, outcome: VideoTask | DigitalHumanError, now: float, seconds: float) -> str | None:
-        """Return a line where something new has come, and at growing intervals; never one per query."""
+    def _is_news(self, outcome: VideoTask | DigitalHumanError) -> bool:
         if isinstance(outcome, VideoTask):
-            news = outcome.status != self._said_status
-        else:  # each kind of trouble once; when it comes and goes, that is not news
-            news = type(outcome).__name__ not in self._said_kinds
+            return outcome.status != self._said_status
+        # Each kind of trouble once; when it comes and goes, that is not news.
+        return type(outcome).__name__ not in self._said_kinds
+
+    def _say(self, outcome: VideoTask | DigitalHumanError, now: float, seconds: float, news: bool) -> str | None:
+        """Return a line where something new has come, and at growing intervals; never one per query."""
         if not news and now < self._say_next:
             return None
         if now >= self._say_next:

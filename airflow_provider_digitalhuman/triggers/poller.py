@@ -206,7 +206,7 @@ class Poller:
             if isinstance(decision, Wait):
                 self._put(waiter, decision.seconds)
                 if decision.say:
-                    self._lines.add(waiter.speaker, decision.say)
+                    self._lines.add(waiter.speaker, decision.say, news=decision.news)
             else:
                 waiter.ended.set_result(decision)
         except Exception as error:  # a mistake in here must not leave a trigger waiting for ever
