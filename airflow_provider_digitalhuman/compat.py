@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from airflow import __version__ as airflow_version
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, conf
 
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, InvalidRequestError
 
@@ -16,6 +16,7 @@ HAS_START_FROM_TRIGGER: Final = AIRFLOW >= (3, 3)
 """Below it is either commented out (3.1, 3.2) or renders no templates (2.11), and a task ID comes from one."""
 HAS_END_FROM_TRIGGER: Final = HAS_TASK_STATE_STORE
 """Below it, the worker that ends a task must tidy up the record of its submission."""
+_AIRFLOWS_OWN: Final = "airflow.state.metastore.MetastoreBackend"
 
 
 @contextmanager
@@ -103,6 +104,13 @@ def write_task_state(ti: Any, key: str, value: Mapping[str, Any]) -> None:
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
     SUPERVISOR_COMMS.send(SetTaskStateStore(ti_id=ti.id, key=key, value=dict(value), expires_at=None))
+
+
+def task_state_is_airflows_own() -> bool:
+    """Tell whether the task state store is the one that Airflow brings along (3.3 and later)."""
+    return conf.get("state_store", "backend", fallback=_AIRFLOWS_OWN) == _AIRFLOWS_OWN and not conf.get(
+        "workers", "state_store_backend", fallback=""
+    )
 
 
 def read_variable(key: str) -> str | None:

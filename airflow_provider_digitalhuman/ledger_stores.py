@@ -54,8 +54,15 @@ class TaskStateRecordStore:
         return None if value is _ABSENT else value
 
     def write(self, value: Mapping[str, Any]) -> None:
-        """Keep the object for good: the run's deletion ends it, and no retention can end it sooner."""
+        """Keep the object for good: the run's deletion ends it, and no retention can end it sooner.
+
+        Airflow's own store has committed it when it answers (3.3.0 to 3.3.2). What somebody else's does is not known.
+
+        :raises LedgerError: if such a store has taken it and does not have it.
+        """
         compat.write_task_state(self._ti, RECORD_KEY, value)
+        if not compat.task_state_is_airflows_own() and (kept := self.read()) != value:
+            raise LedgerError(f"the store gave back {kept!r} instead of the record")
 
     def end(self, value: Mapping[str, Any]) -> None:
         """Keep the object."""

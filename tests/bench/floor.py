@@ -34,7 +34,6 @@ class Floor(BaseOperator):
             store = context["task_state_store"]
             store.get("record")
             store.set("record", RECORD)
-            store.get("record")
             store.set("record", RECORD)
             context["ti"].xcom_push("video_task", VIDEO)
             context["ti"].xcom_push("link", VIDEO["video_url"])

@@ -38,17 +38,21 @@ def _no_waiting(monkeypatch):
     monkeypatch.setattr(submission_module.time, "sleep", lambda seconds: None)
 
 
+needs_task_state_store = pytest.mark.skipif(
+    not HAS_TASK_STATE_STORE, reason="Airflow below 3.3 has no task state store"
+)
+
+
 class Died(BaseException):
     """The process was killed."""
 
 
 class Flaky(MemoryRecordStore):
-    """A store that can refuse the next reads or writes, forget what it took, or belong to a process that dies."""
+    """A store that can refuse the next reads or writes, or belong to a process that dies."""
 
     def __init__(self):
         super().__init__()
         self.refuse_reads = self.refuse_writes = 0
-        self.forget = False
         self.die_before_write = self.die_after_write = None
         self.writes = 0
 
@@ -65,8 +69,7 @@ class Flaky(MemoryRecordStore):
         if self.refuse_writes:
             self.refuse_writes -= 1
             raise ConnectionError("the database is away")
-        if not self.forget:
-            super().write(value)
+        super().write(value)
         if self.die_after_write == value["stage"]:
             raise Died
 
@@ -221,11 +224,10 @@ def test_the_store_is_asked_patiently():
     assert store.read()["video_task_id"] == "v1"
 
 
-@pytest.mark.parametrize("trouble", ["refuse_writes", "forget"])
-def test_no_post_without_a_written_intent(trouble):
+def test_no_post_without_a_written_intent():
     store = Flaky()
     submission, _ = attempt(store)
-    setattr(store, trouble, 10**6)
+    store.refuse_writes = 10**6
     with pytest.raises(LedgerError, match="could not be written"):
         submission.sending()
 
@@ -251,22 +253,41 @@ def test_an_id_that_cannot_be_written_down_is_in_the_error_and_the_log(caplog):
     assert "v-precious" in caplog.text
 
 
-@pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="Airflow below 3.3 has no task state store")
+class TaskState:
+    """The task state store of a task, as the worker sees it; it can lose what it took."""
+
+    def __init__(self, monkeypatch, *, loses=False):
+        from airflow.sdk.execution_time import task_runner
+
+        self.sent, self.reads, self.loses = [], 0, loses
+        monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(send=self.sent.append), raising=False)
+
+    def get(self, key, default=None):
+        self.reads += 1
+        return default if self.loses or not self.sent else self.sent[-1].value
+
+
+@needs_task_state_store
 def test_the_task_state_store_never_forgets_and_keeps_the_record_in_airflows_own_database(monkeypatch):
-    sent = []
-
-    class Accessor:
-        def get(self, key, default=None):
-            return sent[-1].value if sent and sent[-1].key == key else default
-
-    from airflow.sdk.execution_time import task_runner
-
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(send=sent.append), raising=False)
-    ti = SimpleNamespace(id=UUID(int=7))
-    attempt(TaskStateRecordStore(Accessor(), ti))[0].sending()
-    (message,) = sent
+    state, ti = TaskState(monkeypatch), SimpleNamespace(id=UUID(int=7))
+    attempt(TaskStateRecordStore(state, ti))[0].sending()
+    (message,) = state.sent
     assert (message.ti_id, message.key, message.expires_at) == (ti.id, RECORD_KEY, None)
     assert message.value["stage"] == "sending"
+    assert state.reads == 1, "of the record before it: what Airflow has answered is committed"
+
+
+@needs_task_state_store
+@pytest.mark.parametrize("option", ["STATE_STORE__BACKEND", "WORKERS__STATE_STORE_BACKEND"])
+@pytest.mark.parametrize("loses", [True, False])
+def test_somebody_elses_state_store_must_have_what_it_took(monkeypatch, option, loses):
+    state = TaskState(monkeypatch, loses=loses)
+    submission, _ = attempt(TaskStateRecordStore(state, SimpleNamespace(id=UUID(int=7))))
+    monkeypatch.setenv(f"AIRFLOW__{option}", "somebody.elses.Backend")
+    refused = pytest.raises(LedgerError, match="gave back None") if loses else contextlib.nullcontext()
+    with refused:
+        submission.sending()
+    assert state.reads > 1
 
 
 def test_an_entry_whose_contents_a_backend_has_lost_is_not_taken_for_none():
