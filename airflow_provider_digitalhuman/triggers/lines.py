@@ -16,12 +16,15 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-PAUSE: Final = 4.0
-"""Seconds before each time that some are written."""
+GATHER: Final = 4.0
+"""Seconds in which lines gather."""
 NEWS_AT_ONCE: Final = 44
 """Triggers whose news are written together: what the supervisor reads at five times."""
+PAUSE: Final = 1.0
+"""Seconds until more of them are: it can be at work for some, and Airflow's own lines need room."""
 OTHERS_AT_ONCE: Final = 8
-"""Triggers without news whose lines go with them: what it reads at one time, with the names of DAG, run and task."""
+"""Triggers without news whose lines are written once all news is: what the supervisor reads at one time, with the names
+of DAG, run and task. The next ones when lines have gathered again."""
 LATE: Final = 10.0
 """Seconds from which on a line says how old it is."""
 
@@ -60,7 +63,7 @@ class Lines:
             self._news.setdefault(speaker, []).append(line)
         else:
             self._others[speaker] = [line]
-        self._set_timer()
+        self._write_in(GATHER)
 
     def end(self, speaker: Speaker) -> None:
         """Write now what news are left of a trigger that ends; called in its context."""
@@ -74,12 +77,14 @@ class Lines:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _set_timer(self) -> None:
+    def _write_in(self, seconds: float) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(PAUSE, self._write_some, context=contextvars.Context())
+            self._timer = self._loop.call_later(seconds, self._write_some, context=contextvars.Context())
 
     def _write_some(self) -> None:
-        some = self._taken(self._news, NEWS_AT_ONCE) + self._taken(self._others, OTHERS_AT_ONCE)
+        some = self._taken(self._news, NEWS_AT_ONCE)
+        if not self._news:
+            some += self._taken(self._others, OTHERS_AT_ONCE)
         self._loop.run_in_executor(None, _write, some).add_done_callback(self._written)
 
     def _taken(self, lines: "dict[Speaker, list[_Line]]", most: int) -> list[tuple[Speaker, list[str]]]:
@@ -89,7 +94,7 @@ class Lines:
     def _written(self, _: "asyncio.Future[None]") -> None:
         self._timer = None
         if self._news or self._others:
-            self._set_timer()
+            self._write_in(PAUSE if self._news else GATHER)
 
 
 class _Line(NamedTuple):

@@ -35,7 +35,8 @@ WINDOW: Final = 120.0
 """Seconds that are measured: so many that most of ours also say in between how they are going."""
 MOST_HUNG: Final = 3
 LONGEST_START: Final = 600.0
-"""Seconds in which each task must have a line in its log, and each video have been asked for twice."""
+"""Seconds in which each task must have a line in its log beside Airflow's own, and each video have been asked for
+twice."""
 
 
 class HungError(ClusterError):
@@ -178,7 +179,7 @@ def _env(peer: str, size: int, server: Server) -> dict[str, str]:
 
 def _wait_until_under_way(airflow: AirflowCluster, server: Server, size: int) -> None:
     patience = time.monotonic() + LONGEST_START
-    while not (_lines(airflow) >= size and _is_asked_for(server, size)):
+    while not (_lines(airflow) >= 2 * size and _is_asked_for(server, size)):
         if time.monotonic() > patience:
             raise HungError(f"not under way: {server.do('count')}\n{airflow.log_tail('triggerer')}")
         time.sleep(0.5)

@@ -272,7 +272,7 @@ class TestSharing:
             assert not waited_in_vain
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(lines_module, "PAUSE", 0.0)
+            patched.setattr(lines_module, "GATHER", 0.0)
             asyncio.run(main())
 
     def test_no_line_is_lost_or_late_when_the_wait_ends(self) -> None:
