@@ -390,12 +390,8 @@ class AirflowCluster:
         run_id: str,
         timeout: float = 180.0,
         on_poll: Callable[[dict[str, Any]], None] | None = None,
-        pause: float = PAUSE,
     ) -> dict[str, Any]:
-        """Return the run once it succeeded or failed; ``on_poll`` is shown its present state all along.
-
-        :param pause: seconds between two looks, each of which costs the API server and the database something.
-        """
+        """Return the run once it succeeded or failed; ``on_poll`` is shown its present state all along."""
 
         def finished() -> dict[str, Any] | None:
             run = self.dag_run(dag_id, run_id)
@@ -404,7 +400,7 @@ class AirflowCluster:
             return run if run["state"] in FINAL_RUN_STATES else None
 
         try:
-            return self._wait(finished, timeout, f"run {run_id} of {dag_id} to end", logs=("scheduler",), pause=pause)
+            return self._wait(finished, timeout, f"run {run_id} of {dag_id} to end", logs=("scheduler",))
         except ClusterError as error:
             states = {name: ti["state"] for name, ti in self._states(dag_id, run_id)}
             raise ClusterError(f"task states: {states}\n{error}") from None
@@ -530,7 +526,6 @@ class AirflowCluster:
         timeout: float,
         what: str,
         logs: Sequence[str] = (),
-        pause: float = PAUSE,
     ) -> T:
         """Repeat ``attempt`` until it returns something; an API that is away for a moment does no harm."""
         deadline = time.monotonic() + timeout
@@ -546,7 +541,7 @@ class AirflowCluster:
                     raise
                 last = error
             self._check_alive()
-            time.sleep(pause)
+            time.sleep(PAUSE)
         tails = "\n".join(self.log_tail(name) for name in logs)
         raise ClusterError(f"waited {timeout:g} s for {what} (last error: {last})\n{tails}")
 
