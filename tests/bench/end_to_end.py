@@ -180,7 +180,7 @@ def _wait_until_ended(airflow: AirflowCluster, run_id: str) -> None:
     """Look into the database until a run has ended.
 
     Not by Airflow's API, whose CPU would count as the videos'. And 3.3.2 looks up each caller's token in its event
-    loop: while tasks have all 15 connections of its pool, as 32 at a time can, it then stands still for 30 s.
+    loop: if tasks have all 15 connections of its pool just then, as 32 at a time can, it stands still for 30 s.
     """
     engine = create_engine(airflow.database, poolclass=NullPool)
     patience = time.monotonic() + LONGEST_RUN
