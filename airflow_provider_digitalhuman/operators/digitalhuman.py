@@ -1,7 +1,7 @@
 """The operator that makes a video; the one that only archives is offered from here, too."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 
@@ -28,7 +28,7 @@ from airflow_provider_digitalhuman.exceptions import (
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.links import XCOM_VIDEO_TASK, DigitalHumanVideoLink, push_video_link
 from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
-from airflow_provider_digitalhuman.operators.templates import is_rendered_later
+from airflow_provider_digitalhuman.operators.templates import TemplateFields, is_rendered_later
 
 # Every task process imports this module: what only a running task needs is imported where it is used.
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     :raises InvalidRequestError: when the DAG is parsed, for a literal parameter that cannot be used.
     """
 
-    template_fields: Sequence[str] = (
+    template_fields = TemplateFields(
         "audio_url",
         "video_url",
         "model",
@@ -113,6 +113,10 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     )
     operator_extra_links = (DigitalHumanVideoLink(),)
     ui_color = "#e8def8"
+    # Of the running task. Kept here, as Airflow takes its time for each attribute that a task is given.
+    _task: "VideoTask | None" = None
+    _delivery: "Delivery | None" = None
+    _submission_made: "Submission | None" = None
 
     def __init__(
         self,
@@ -158,10 +162,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         self.durable = durable
         self.on_unknown_submission = on_unknown_submission
         self.on_video_failed = on_video_failed
-        self._task: VideoTask | None = None
-        self._delivery: Delivery | None = None
         self._refuse_bad_literals()
-        self._submission_made: Submission | None = None
         if durable:
             self._end_the_record_on_success()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -28,7 +29,8 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="leave RESULTS.md as it is")
     chosen = parser.parse_args()
     exit_on_signals()
-    # As an installed package is, the peers among them; Python may have been told to keep no bytecode of a checkout's.
+    # Where Python is told to keep no bytecode, each process would compile its imports, and that is what it would show.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     compileall.compile_dir(Path(airflow_provider_digitalhuman.__file__).parent, quiet=1)
     for part in chosen.parts:
         print(f"==> {part}", file=sys.stderr, flush=True)

@@ -60,6 +60,34 @@ def test_template_fields() -> None:
     assert tuple(CreateDigitalHumanVideoOperator.template_fields)[: len(TEMPLATED)] == TEMPLATED
 
 
+def test_a_task_has_the_template_fields_that_it_uses() -> None:
+    with dag() as made:
+        find = CreateDigitalHumanVideoOperator(task_id="find", **URLS)
+        create = CreateDigitalHumanVideoOperator(task_id="create", **URLS, side_face=False)
+        used = ("audio_url", "video_url", "model_version", "side_face", "digitalhuman_conn_id")
+        assert tuple(create.template_fields) == used
+        create.model = XComArg(find)["model"]
+        assert tuple(create.template_fields) == (*used[:2], "model", *used[2:])
+    assert create.upstream_task_ids == {"find"}
+    serialized(made)
+
+
+class _OfAStudio(CreateDigitalHumanVideoOperator):
+    template_fields = (*CreateDigitalHumanVideoOperator.template_fields, "studio")
+
+    def __init__(self, *, studio: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.studio = studio
+
+
+def test_an_operator_built_on_it_has_its_template_fields_and_its_own(context: dict[str, Any]) -> None:
+    with dag():
+        operator = _OfAStudio(task_id="create", **URLS, model="{{ params.x }}", studio="{{ params.x }}")
+    context["params"] = {"x": "one"}
+    operator.render_template_fields(context)
+    assert (operator.model, operator.studio) == ("one", "one")
+
+
 def test_defaults(make_operator: Make) -> None:
     operator = make_operator()
     assert operator.model is None
@@ -183,6 +211,7 @@ def test_one_of_the_mapped_is_the_operator_itself() -> None:
         mapped = CreateDigitalHumanVideoOperator.partial(task_id="create", video_url=VIDEO_URL).expand(
             audio_url=[AUDIO_URL]
         )
+    assert tuple(mapped.template_fields) == tuple(CreateDigitalHumanVideoOperator.template_fields)
     operator = mapped.unmap({"audio_url": AUDIO_URL})
     assert isinstance(operator, CreateDigitalHumanVideoOperator)
     assert (operator.audio_url, operator.video_url) == (AUDIO_URL, VIDEO_URL)
