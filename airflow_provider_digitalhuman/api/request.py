@@ -4,7 +4,6 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
@@ -26,7 +25,6 @@ _CARRY_IPV4: Final = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:
 _SWITCH_WORDS: Final[Mapping[str, bool]] = {"1": True, "true": True, "0": False, "false": False}
 
 
-@dataclass(frozen=True, slots=True)
 class VideoRequest:
     """The parameters of ``POST /v1/digitalHuman/videos``, checked when the object is made.
 
@@ -43,22 +41,27 @@ class VideoRequest:
     Source: the vendor's page ``digital-human-create``.
     """
 
-    audio_url: str
-    video_url: str
-    model: str = DEFAULT_MODEL
-    model_version: int | str | None = RECOMMENDED_MODEL_VERSION
-    side_face: bool | int | str | None = None
-    tilted_face: bool | int | str | None = None
-
-    def __post_init__(self) -> None:
-        for field, check in CHECKS.items():
-            object.__setattr__(self, field, check(field, getattr(self, field)))
+    def __init__(
+        self,
+        audio_url: str,
+        video_url: str,
+        model: str = DEFAULT_MODEL,
+        model_version: int | str | None = RECOMMENDED_MODEL_VERSION,
+        side_face: bool | int | str | None = None,
+        tilted_face: bool | int | str | None = None,
+    ) -> None:
+        self.audio_url = check_audio_url("audio_url", audio_url)
+        self.video_url = check_url("video_url", video_url)
+        self.model = check_model("model", model)
+        self.model_version = check_model_version("model_version", model_version)
+        self.side_face = check_switch("side_face", side_face)
+        self.tilted_face = check_switch("tilted_face", tilted_face)
 
     def body(self) -> dict[str, str | int]:
         """Return the JSON body; parameters that are off or None are left out."""
         body: dict[str, str | int] = {"model": self.model, "audioUrl": self.audio_url, "videoUrl": self.video_url}
         if self.model_version is not None:
-            body["modelVersion"] = int(self.model_version)
+            body["modelVersion"] = self.model_version
         if self.side_face:
             body["sideFace"] = 1
         if self.tilted_face:

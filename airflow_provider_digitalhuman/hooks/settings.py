@@ -3,9 +3,9 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_digitalhuman.api.endpoints import (
@@ -27,8 +27,7 @@ _LARGEST_NUMBER: Final = 86_400
 _WORDS: Final[Mapping[str, bool]] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings:
+class ConnectionSettings(NamedTuple):
     """What a connection of type ``digitalhuman`` says.
 
     :param api_key: the key; never shown.
@@ -42,7 +41,7 @@ class ConnectionSettings:
     :param proxies: proxy URL by scheme; may hold a password, so it is never shown.
     """
 
-    api_key: str = field(repr=False)
+    api_key: str
     base_url: str = DEFAULT_BASE_URL
     model: str = DEFAULT_MODEL
     connect_timeout: float = CONNECT_TIMEOUT
@@ -50,7 +49,10 @@ class ConnectionSettings:
     query_timeout: float = QUERY_TIMEOUT
     max_queries_per_second: float = DEFAULT_QUERIES_PER_SECOND
     verify: bool | str = True
-    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxies: Mapping[str, str] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return f"ConnectionSettings({self.base_url!r})"  # not the key, nor a proxy's password
 
     @classmethod
     def from_connection(cls, connection: "Connection") -> "ConnectionSettings":

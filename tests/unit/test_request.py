@@ -118,7 +118,7 @@ def test_any_other_model_name_is_sent_as_it_is() -> None:
 
 
 def test_equal_requests_however_they_were_spelled() -> None:
-    assert request(model_version="2", side_face="True") == request(model_version=2, side_face=True)
+    assert vars(request(model_version="2", side_face="True")) == vars(request(model_version=2, side_face=True))
 
 
 # --- URLs -------------------------------------------------------------------------------------------------------------
