@@ -1,6 +1,5 @@
 """The operator that archives a finished video."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -9,7 +8,7 @@ from airflow_provider_digitalhuman.compat import airflow_retries
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
-from airflow_provider_digitalhuman.operators.templates import is_rendered_later
+from airflow_provider_digitalhuman.operators.templates import TemplateFields, is_rendered_later
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -37,7 +36,7 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     :raises InvalidRequestError: when the DAG is parsed, for a literal that cannot be used.
     """
 
-    template_fields: Sequence[str] = ("video_task_id", "destination", "storage_conn_id", "digitalhuman_conn_id")
+    template_fields = TemplateFields("video_task_id", "destination", "storage_conn_id", "digitalhuman_conn_id")
     ui_color = "#e8def8"
 
     def __init__(
