@@ -18,6 +18,7 @@ from typing import Final
 import psutil
 from sqlalchemy import NullPool, create_engine, text
 
+from tests.bench.peers import KEY
 from tests.bench.report import Aim, Table, shown
 from tests.bench.server import Server, running_server
 from tests.bench.waiter import quantile
@@ -134,7 +135,7 @@ def _report(runs: dict[str, list[Figures]], seconds: int, database: str) -> Iter
 
 
 def _env(server: Server, count: int, seconds: int) -> dict[str, str]:
-    ours = {"conn_type": "digitalhuman", "host": server.url, "password": "key"}
+    ours = {"conn_type": "digitalhuman", "host": server.url, "password": KEY}
     http = {"conn_type": "http", "host": server.url}
     assert server.bundle is not None
     return {
