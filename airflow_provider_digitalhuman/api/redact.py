@@ -4,9 +4,10 @@ import re
 from typing import Final
 
 EXCERPT_LENGTH: Final = 300
+# Of what only an error needs, the text alone: compiling it would cost every task process.
 # As it stands in JSON too, which may spell "/" as "\/", "&" as "\u0026", and put "\n" right before the URL.
-_URL: Final = re.compile(r"(?i)https?:(?:\\?/){2}[^\s\"<>]+")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_URL: Final = r"(?i)https?:(?:\\?/){2}[^\s\"<>]+"
+_CONTROL: Final = r"[\x00-\x1f\x7f-\x9f]+"
 _USER: Final = re.compile(r"(^\s*(?://)?|://)[^/?#]*@")
 _PARTS: Final = re.compile(r"([^?#]*)(\?[^#])?")
 
@@ -21,7 +22,7 @@ def redact_url(url: str) -> str:
 def excerpt(text: str, length: int = EXCERPT_LENGTH) -> str:
     """Return the start of ``text`` on one line, the URLs in it redacted, for an error message."""
     # The cut comes after the redaction: the end of a signed URL must not be what is left of it.
-    flat = " ".join(_CONTROL.sub(" ", _URL.sub(_redacted, text)).split())
+    flat = " ".join(re.sub(_CONTROL, " ", re.sub(_URL, _redacted, text)).split())
     return flat if len(flat) <= length else flat[:length] + "…"
 
 

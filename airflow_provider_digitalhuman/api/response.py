@@ -7,9 +7,8 @@ says nothing, and only a *string* is ever a task status: the server's own error 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 import pendulum
 
@@ -42,8 +41,7 @@ _FAILED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.
 _VOCABULARY: Final = frozenset(TaskStatus)
 
 
-@dataclass(frozen=True, slots=True)
-class VideoTask:
+class VideoTask(NamedTuple):
     """The vendor's task that makes one video.
 
     :param id: the vendor's task ID, opaque.
@@ -65,7 +63,7 @@ class VideoTask:
     video_url: str | None = None
     md5: str | None = None
     error: str | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    raw: Mapping[str, Any] = {}
 
     @property
     def is_completed(self) -> bool:
@@ -110,7 +108,7 @@ class VideoTask:
             raise ValueError(f"there is no task ID in {value!r}")
         created = value.get("created")
         moment = pendulum.DateTime.fromisoformat(created) if created else None
-        return replace(_to_task(value, task_id, value), created=moment)
+        return _to_task(value, task_id, value)._replace(created=moment)
 
 
 def read_create(answer: Answer) -> VideoTask:
