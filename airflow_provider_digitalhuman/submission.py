@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -130,7 +131,7 @@ class Submission:
     def accepted(self, task: "VideoTask") -> None:
         """Write down the ID."""
         log.info("Accepted: the video task ID is %s, its status %s.", task.id, task.status)
-        told = task._replace(raw={}, video_url=None)  # which would be signed, and dead before the record is
+        told = replace(task, raw={}, video_url=None)  # which would be signed, and dead before the record is
         self._advance(Stage.SUBMITTED, video_task_id=task.id, video_task=told.to_dict())
 
     def recorded_task(self) -> "VideoTask":

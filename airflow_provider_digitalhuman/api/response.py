@@ -7,8 +7,9 @@ says nothing, and only a *string* is ever a task status: the server's own error 
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, Literal, NamedTuple, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 import pendulum
 
@@ -41,7 +42,9 @@ _FAILED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.
 _VOCABULARY: Final = frozenset(TaskStatus)
 
 
-class VideoTask(NamedTuple):
+# A named tuple would be made quicker, but comes back from XCom as a mere list, where a @task returns one.
+@dataclass(frozen=True, slots=True)
+class VideoTask:
     """The vendor's task that makes one video.
 
     :param id: the vendor's task ID, opaque.
@@ -63,7 +66,7 @@ class VideoTask(NamedTuple):
     video_url: str | None = None
     md5: str | None = None
     error: str | None = None
-    raw: Mapping[str, Any] = {}
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_completed(self) -> bool:
@@ -108,7 +111,7 @@ class VideoTask(NamedTuple):
             raise ValueError(f"there is no task ID in {value!r}")
         created = value.get("created")
         moment = pendulum.DateTime.fromisoformat(created) if created else None
-        return _to_task(value, task_id, value)._replace(created=moment)
+        return replace(_to_task(value, task_id, value), created=moment)
 
 
 def read_create(answer: Answer) -> VideoTask:
