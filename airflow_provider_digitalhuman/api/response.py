@@ -42,7 +42,7 @@ _FAILED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.
 _VOCABULARY: Final = frozenset(TaskStatus)
 
 
-# A named tuple would be made quicker, but comes back from XCom as a mere list, where a @task returns one.
+# A named tuple would be made quicker, but comes back from XCom as a mere tuple, where a @task returns one.
 @dataclass(frozen=True, slots=True)
 class VideoTask:
     """The vendor's task that makes one video.

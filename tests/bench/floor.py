@@ -1,4 +1,4 @@
-"""A task that waits without our provider, and is ended in the triggerer: what nothing of ours could do without."""
+"""A task that waits without our provider, and is ended in the triggerer: what the calls that ours makes take alone."""
 
 from __future__ import annotations
 
