@@ -3,6 +3,7 @@
 import os
 import ssl
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -40,7 +41,7 @@ class Route(NamedTuple):
         """
         target, proxy = urlsplit(settings.base_url), _proxy(settings.base_url, settings.proxies)
         secured = "https" in (target.scheme, proxy and proxy.scheme)
-        context = _tls_context(settings.verify) if secured else None
+        context = tls_context(settings.verify) if secured else None
         return cls(
             target=target,
             tls=context if target.scheme == "https" else None,
@@ -94,7 +95,12 @@ def _proxy(url: str, proxies: Mapping[str, str]) -> SplitResult | None:
     return proxy
 
 
-def _tls_context(verify: bool | str) -> ssl.SSLContext:
+def tls_context(verify: bool | str) -> ssl.SSLContext:
+    """Return what a connection trusts.
+
+    :param verify: the connection's: a CA file or folder, True for the one of the environment, False for anybody.
+    :raises InvalidConnectionError: for a CA file that cannot be read.
+    """
     if verify is False:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -104,9 +110,19 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext:
     try:
         if Path(path).is_dir():
             return ssl.create_default_context(capath=path)
-        return ssl.create_default_context(cafile=path)
+        found = os.stat(path)
+        return _trusting(path, (found.st_ino, found.st_mtime_ns, found.st_size))
     except OSError as error:
         raise InvalidConnectionError(f"{name}={path!r} cannot be read as a CA file: {error}.") from error
+
+
+@lru_cache(maxsize=4)
+def _trusting(path: str, version: tuple[int, ...]) -> ssl.SSLContext:
+    """Read a CA file, which takes 20 ms, once for all forks of a process, as long as it is the same.
+
+    A context may be shared: nobody changes it after this but ``httpcore``, which sets the same ALPN each time.
+    """
+    return ssl.create_default_context(cafile=path)
 
 
 def _trusted() -> tuple[str, str]:
