@@ -91,8 +91,8 @@ def measure(rounds: int) -> Iterator[str]:
                 aims.append(Aim("modules that the import adds", ours["modules"], 20))
     yield f"Medians of {rounds} runs in turn, also of the ratio of each two, in processes that have imported"
     yield "`airflow.sdk`. The server takes 50 ms for an answer. There is no Airflow around them, so the submission is"
-    yield "one without its record, whose calls the end-to-end tables count. The forked one comes from a supervisor, as in"
-    yield "Airflow, and inherits what the provider's plugin has loaded there; `HttpOperator`'s, too.\n"
+    yield "one without its record, whose calls the end-to-end tables count. The forked one comes from a supervisor,"
+    yield "as in Airflow, and inherits what the provider's plugin has loaded there; `HttpOperator`'s, too.\n"
     yield str(table)
     yield shown(aims)
 
