@@ -30,7 +30,7 @@ from airflow_provider_digitalhuman.links import XCOM_VIDEO_TASK, DigitalHumanVid
 from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
 from airflow_provider_digitalhuman.operators.templates import TemplateFields, is_rendered_later
 
-# Every task process imports this module: what only a running task needs is imported where it is used.
+# A task process that inherits nothing imports this module: what only a running task needs is imported where it is used.
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
