@@ -50,6 +50,8 @@ def preload() -> None:
     try:
         for name in MODULES:
             import_module(f"airflow_provider_digitalhuman.{name}")
-        import_module("airflow_provider_digitalhuman.hooks.route").tls_context(verify=True)
+        from airflow_provider_digitalhuman.hooks.route import tls_context
+
+        tls_context(verify=True)
     except Exception as error:
         _log.warning("airflow-provider-digitalhuman could not be loaded in advance, so each task will try: %s", error)
