@@ -9,14 +9,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, LedgerError
 from airflow_provider_digitalhuman.ledger import ADOPTED, Stage, SubmissionRecord
-from airflow_provider_digitalhuman.ledger_stores import RECORD_KEY
+from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
 
 if TYPE_CHECKING:
     import requests
@@ -27,25 +26,6 @@ UNDER_WAY: Final = frozenset({"scheduled", "queued", "running", "restarting"})
 """States of a task instance whose POST may still be on its way, or come."""
 _PAGE: Final = 100
 _TIMEOUT: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class TaskAddress:
-    """Which task instance a record belongs to."""
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int = -1
-
-    @property
-    def path(self) -> str:
-        """The task instance's path in Airflow's REST API."""
-        dag, run, task = (quote(part, safe="") for part in (self.dag_id, self.run_id, self.task_id))
-        return f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}"
-
-    def __str__(self) -> str:
-        return f"{self.dag_id} {self.run_id} {self.task_id}" + (f" [{self.map_index}]" if self.map_index >= 0 else "")
 
 
 class AirflowApi:
@@ -86,7 +66,7 @@ class AirflowApi:
     def state(self, address: TaskAddress) -> str:
         """Return the state of a task instance."""
         mapped = f"/{address.map_index}" if address.map_index >= 0 else ""
-        return str(self._call("GET", address.path + mapped)["state"] or "no state")
+        return str(self._call("GET", _path(address) + mapped)["state"] or "no state")
 
     def write(self, address: TaskAddress, record: SubmissionRecord) -> None:
         """Replace the record of a task instance; it never expires."""
@@ -94,7 +74,7 @@ class AirflowApi:
         self._call("PUT", self._entry(address), params={"map_index": address.map_index}, json=body)
 
     def _entry(self, address: TaskAddress) -> str:
-        return f"{address.path}/state-store/{RECORD_KEY}"
+        return f"{_path(address)}/state-store/{RECORD_KEY}"
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
         import requests
@@ -113,6 +93,12 @@ class AirflowApi:
         if not 200 <= response.status_code < 300:
             raise LedgerError(_refusal(response))
         return response.json() if response.content else None
+
+
+def _path(address: TaskAddress) -> str:
+    """Return the task instance's path in Airflow's REST API."""
+    dag, run, task = (quote(part, safe="") for part in address[:3])
+    return f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}"
 
 
 def _refusal(response: "requests.Response") -> str:

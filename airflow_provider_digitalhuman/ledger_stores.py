@@ -1,6 +1,5 @@
 """Where the record of a submission lives: something that outlasts a try, whatever dies."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -8,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_digitalhuman import compat
 from airflow_provider_digitalhuman.exceptions import LedgerError
+from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-RECORD_KEY: Final = "digitalhuman_submission"
 
 log = logging.getLogger(__name__)
 _ABSENT: Final = object()
@@ -152,8 +150,5 @@ def store_for(context: "Context", durable: bool) -> RecordStore:
 
 def _variable_store(context: "Context") -> VariableRecordStore:
     ti = context["ti"]
-    identity = [ti.dag_id, ti.run_id, ti.task_id, ti.map_index]
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
-    shown = f"DAG {ti.dag_id}, run {ti.run_id}, task {ti.task_id}, map index {ti.map_index}"
-    description = f"DigitalHuman submission of {shown}. Do not edit."
-    return VariableRecordStore(f"{RECORD_KEY}_{digest}", description, lambda: compat.is_current_try(ti))
+    address = TaskAddress.of(ti)
+    return VariableRecordStore(address.variable_key, address.description, lambda: compat.is_current_try(ti))

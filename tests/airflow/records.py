@@ -2,7 +2,7 @@
 
 import time
 
-from airflow_provider_digitalhuman.ledger_stores import RECORD_KEY
+from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
 from tools.airflow_cluster import AirflowCluster
 
 PATIENCE = 30.0

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from airflow_provider_digitalhuman.ledger_stores import RECORD_KEY
+from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
 from tests.chaos.hands import Hands
 from tests.chaos.invariants import Observed, name_of
 from tests.chaos.plan import Case, Video

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import psutil
 import requests
 
-from airflow_provider_digitalhuman.ledger_stores import RECORD_KEY
+from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
 from tests.chaos.postgres import Postgres, binaries, running_postgres
 from tests.chaos.refusals import Refusals

@@ -25,7 +25,8 @@ from airflow_provider_digitalhuman.exceptions import (
     VideoTaskNotFoundError,
 )
 from airflow_provider_digitalhuman.ledger import Stage, SubmissionRecord
-from airflow_provider_digitalhuman.ledger_stores import RECORD_KEY, MemoryRecordStore, TaskStateRecordStore
+from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
+from airflow_provider_digitalhuman.ledger_stores import MemoryRecordStore, TaskStateRecordStore
 from airflow_provider_digitalhuman.submission import Submission
 
 REQUEST = VideoRequest("https://h.example.com/a.mp3?sig=hush", "https://h.example.com/v.mp4")

@@ -1,0 +1,61 @@
+"""Which task instance a record belongs to, and the names that follow from it: its Variable, its command lines."""
+
+import hashlib
+import json
+import re
+import shlex
+from typing import Any, Final, NamedTuple
+
+RECORD_KEY: Final = "digitalhuman_submission"
+"""Key of the record in the task state store, and the beginning of the keys of its Variables."""
+_DESCRIPTION: Final = r"DAG (?P<dag>.*), run (?P<run>.*), task (?P<task>.*), map index (?P<index>-?\d+)\."
+
+
+class TaskAddress(NamedTuple):
+    """A task instance, by the four names under which Airflow knows it.
+
+    :param map_index: -1 for a task that is not mapped.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+    @classmethod
+    def of(cls, ti: Any) -> "TaskAddress":
+        """Return the address of Airflow's task instance ``ti``."""
+        map_index = getattr(ti, "map_index", -1)
+        return cls(ti.dag_id, ti.run_id, ti.task_id, -1 if map_index is None else map_index)
+
+    @classmethod
+    def from_description(cls, description: str) -> "TaskAddress | None":
+        """Return the address that the :attr:`description` of a Variable names; None if it names none."""
+        found = re.search(_DESCRIPTION, description, re.DOTALL)
+        return cls(found["dag"], found["run"], found["task"], int(found["index"])) if found else None
+
+    @property
+    def variable_key(self) -> str:
+        """Key of the Variable that holds the record, or its second copy."""
+        digest = hashlib.sha256(json.dumps(list(self)).encode()).hexdigest()[:32]
+        return f"{RECORD_KEY}_{digest}"
+
+    @property
+    def description(self) -> str:
+        """What the Variable says of itself to people."""
+        shown = f"DAG {self.dag_id}, run {self.run_id}, task {self.task_id}, map index {self.map_index}"
+        return f"DigitalHuman submission of {shown}. Do not edit."
+
+    def command(self, verb: str, video_task_id: str = "") -> str:
+        """Return the complete ``digitalhuman-ledger`` command for this task instance, ready to copy.
+
+        :param verb: ``show``, ``release`` or ``adopt``; the last two also clear the task.
+        :param video_task_id: the vendor's task ID, for ``adopt``.
+        """
+        clear = [] if verb == "show" else ["--clear"]
+        mapped = ["--map-index", str(self.map_index)] if self.map_index >= 0 else []
+        words = [*clear, *mapped, self.dag_id, self.run_id, self.task_id, *([video_task_id] if video_task_id else [])]
+        return " ".join(["digitalhuman-ledger", verb, *map(shlex.quote, words)])
+
+    def __str__(self) -> str:
+        return f"{self.dag_id} {self.run_id} {self.task_id}" + (f" [{self.map_index}]" if self.map_index >= 0 else "")
