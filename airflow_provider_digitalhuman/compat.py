@@ -8,7 +8,12 @@ from typing import Any, Final
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import AirflowFailException, conf
 
-from airflow_provider_digitalhuman.exceptions import DigitalHumanError, InvalidRequestError
+from airflow_provider_digitalhuman.exceptions import (
+    DigitalHumanError,
+    InvalidRequestError,
+    RequestChangedError,
+    SubmissionUnknownError,
+)
 
 AIRFLOW: Final = tuple(int(part) for part in airflow_version.split(".")[:2])
 HAS_TASK_STATE_STORE: Final = AIRFLOW >= (3, 3)
@@ -16,6 +21,8 @@ HAS_START_FROM_TRIGGER: Final = AIRFLOW >= (3, 3)
 """Below it is either commented out (3.1, 3.2) or renders no templates (2.11), and a task ID comes from one."""
 HAS_END_FROM_TRIGGER: Final = HAS_TASK_STATE_STORE
 """Below it, the worker that ends a task must tidy up the record of its submission."""
+CLEAR_DISCARDS_TASK_STATE: Final = AIRFLOW >= (3, 4)
+"""From there on a clear empties the task state store of a task instance, unless it is asked to keep it."""
 _AIRFLOWS_OWN: Final = "airflow.state.metastore.MetastoreBackend"
 
 
@@ -32,6 +39,29 @@ def airflow_retries(*retried: type[DigitalHumanError]) -> Iterator[None]:
         if not error.ends_retries or isinstance(error, retried):
             raise
         raise AirflowFailException(str(error)) from error
+
+
+class FinalSubmissionUnknownError(SubmissionUnknownError, AirflowFailException):
+    """The same error for code that does not go through this provider's operators: Airflow does not retry it either."""
+
+
+class FinalRequestChangedError(RequestChangedError, AirflowFailException):
+    """Likewise."""
+
+
+@contextmanager
+def final_if_unknown() -> Iterator[None]:
+    """Let an error after which no retry may pay end Airflow's retries wherever it is raised.
+
+    :raises FinalSubmissionUnknownError: in place of a :class:`SubmissionUnknownError`, of which it is one.
+    :raises FinalRequestChangedError: likewise.
+    """
+    try:
+        yield
+    except SubmissionUnknownError as error:
+        raise FinalSubmissionUnknownError(str(error), video_task_id=error.video_task_id) from error
+    except RequestChangedError as error:
+        raise FinalRequestChangedError(str(error)) from error
 
 
 def mask_secret(secret: str) -> None:
@@ -94,16 +124,30 @@ def ends_from_trigger(task: Any) -> bool:
     return bool(task.do_xcom_push and not task.multiple_outputs)
 
 
-def write_task_state(ti: Any, key: str, value: Mapping[str, Any]) -> None:
+def keeps_record_copy() -> bool:
+    """Tell whether a record in the task state store has a copy in a Variable, where a clear does not reach it."""
+    return bool(conf.getboolean("digitalhuman", "keep_record_copy", fallback=CLEAR_DISCARDS_TASK_STATE))
+
+
+def write_task_state(accessor: Any, ti: Any, key: str, value: Mapping[str, Any]) -> None:
     """Write an entry of the task state store that never expires (Airflow 3.3 and later).
 
     Into Airflow's database, also where ``[workers] state_store_backend`` names another place: there a try that Airflow
     has given up writes over the running one's, and what is lost reads as if it had never been.
-    """
-    from airflow.sdk.execution_time.comms import SetTaskStateStore
-    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-    SUPERVISOR_COMMS.send(SetTaskStateStore(ti_id=ti.id, key=key, value=dict(value), expires_at=None))
+    :param accessor: Airflow's own; used where a later version knows no such message any more.
+    """
+    try:
+        from airflow.sdk.execution_time.comms import SetTaskStateStore
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+        message = SetTaskStateStore(ti_id=ti.id, key=key, value=dict(value), expires_at=None)
+    except (ImportError, AttributeError, TypeError, ValueError):  # none of it is public
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # loaded lazily
+
+        accessor.set(key, dict(value), retention=NEVER_EXPIRE)
+    else:
+        SUPERVISOR_COMMS.send(message)
 
 
 def task_state_is_airflows_own() -> bool:
@@ -177,10 +221,20 @@ def _running_try_2(ti: Any) -> int | None:
 
 
 def write_variable(key: str, text: str, description: str) -> None:
-    """Write an Airflow Variable."""
+    """Write an Airflow Variable.
+
+    :raises Exception: on Airflow 3.1 and later, if it was not written; 3.0 only logs that.
+    """
     from airflow.providers.common.compat.sdk import Variable
 
     Variable.set(key, text, description=description)
+
+
+def delete_variable(key: str) -> None:
+    """Delete an Airflow Variable if there is one."""
+    from airflow.providers.common.compat.sdk import Variable
+
+    Variable.delete(key)
 
 
 def delete_variable_on_success(key: str) -> None:

@@ -72,7 +72,20 @@ class RequestRefusedError(DigitalHumanError):
 
 
 class SubmissionUnknownError(DigitalHumanError):
-    """The request left, and nothing proves whether a video was accepted and charged (contract F3-F5, F12)."""
+    """The request left, and nothing proves whether a video was accepted and charged (contract F3-F5, F12, F24, F25).
+
+    :param video_task_id: an ID that stood in the answer, None if there was none.
+    """
+
+    ends_retries = True
+
+    def __init__(self, message: str, *, video_task_id: str | None = None) -> None:
+        super().__init__(message)
+        self.video_task_id = video_task_id
+
+
+class RequestChangedError(DigitalHumanError):
+    """The task instance has paid for the video of another request; nothing was sent, and that video is not returned."""
 
     ends_retries = True
 
@@ -90,6 +103,10 @@ class QueryError(DigitalHumanError):
 
 class LedgerError(DigitalHumanError):
     """The record of the submission could not be read or written; without it no POST may leave."""
+
+
+class TryGivenUpError(LedgerError):
+    """Airflow does not run this try any more, so it may neither send nor change the record."""
 
 
 class VideoTaskNotFoundError(DigitalHumanError):

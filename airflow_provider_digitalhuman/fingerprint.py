@@ -42,3 +42,13 @@ def _without_signature(url: str) -> str:
 
 def _signs(name: str, tencent: bool) -> bool:
     return name in _SIGNING_NAMES or name.startswith(_SIGNING_PREFIXES) or (tencent and name in _BESIDE_SIGN)
+
+
+def legacy_fingerprint(request: "VideoRequest", base_url: str) -> str:
+    return fingerprint(request, base_url)
+
+
+def media_fingerprint(request: "VideoRequest") -> str:
+    return hashlib.sha256(
+        (_without_signature(request.audio_url) + " " + _without_signature(request.video_url)).encode()
+    ).hexdigest()[:16]

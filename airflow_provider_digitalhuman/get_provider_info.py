@@ -103,4 +103,22 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
+        "config": {
+            "digitalhuman": {
+                "description": "Settings of the DigitalHuman provider.",
+                "options": {
+                    "keep_record_copy": {
+                        "description": (
+                            "Keep a copy of each submission's record in an Airflow Variable until the task has"
+                            " succeeded (Airflow 3.3 and later). A clear on Airflow 3.4 and later empties the task"
+                            " state store, so the copy is kept there by default. Turn it on before an upgrade from 3.3."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": None,
+                    },
+                },
+            },
+        },
     }

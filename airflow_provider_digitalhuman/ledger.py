@@ -1,8 +1,9 @@
 """The money: the record of one task instance's submission, and what a try may do when it finds one.
 
 The API has no idempotency key, no list and no cancel. So the intent is written down *before* the POST, and
-:func:`decide`, a pure function, lets a further POST go only where it is proven that none was accepted, or
-where a person cleared the task after having been told.
+:func:`decide`, a pure function, allows a further POST only where it is proven that none was accepted, where a person
+has released the record, or where the task instance ended well or with a failed video and runs again after a clear.
+docs/ledger.md has the whole table; the tests read it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,8 @@ from airflow_provider_digitalhuman.exceptions import LedgerError, OnUnknownSubmi
 
 ADOPTED: Final = "adopted"
 """In place of a fingerprint: a person has named the video, whatever the request looks like."""
-_VERSION: Final = 1
+VERSION: Final = 2
+_READABLE: Final = (1, VERSION)
 
 
 class Stage(StrEnum):
@@ -22,9 +24,9 @@ class Stage(StrEnum):
     SENDING = "sending"
     """The POST is about to leave, or has left; no answer is known. Where a process died here, nobody knows."""
     RELEASED = "released"
-    """It is proven that nothing was accepted."""
+    """It is proven that nothing was accepted, or a person has found that out."""
     UNKNOWN = "unknown"
-    """As *sending*, and the task has failed saying so: people can know."""
+    """As *sending*, and the task has failed with an error that says so."""
     SUBMITTED = "submitted"
     """Accepted; the vendor's task ID is in the record."""
     FAILED = "failed"
@@ -33,18 +35,41 @@ class Stage(StrEnum):
     """The task instance has succeeded, and Airflow knows it."""
 
 
+class RunFacts(NamedTuple):
+    """What tells a DAG run from another one of the same name.
+
+    :param started_at: ISO 8601; a clear of the run or of one of its tasks can change it. None if it is not known.
+    :param clears: how often tasks of the run have been cleared; it never decreases.
+    :param row: the run's number in Airflow's database (2.11 only).
+    """
+
+    started_at: str | None = None
+    clears: int = 0
+    row: int | None = None
+
+
 class Attempt(NamedTuple):
     """The present try of a task instance.
 
     :param fingerprint: of the request that it would send.
-    :param generation: ``ti.max_tries``: the same over automatic retries, and set anew by every clear. (The
-        difference to ``retries`` would also change when someone edits ``retries`` in the DAG file.)
+    :param legacy_fingerprint: the same, as records of version 1 hold it.
+    :param media: fingerprint of the audio and the video alone.
+    :param generation: ``ti.max_tries``: the same over automatic retries; a clear sets it anew, nearly always to
+        another number.
     :param try_number: Airflow's.
+    :param retries: the task's, in the present DAG file.
+    :param mapped: whether the task instance is one of several of a mapped task.
+    :param run: what is known of the DAG run.
     """
 
     fingerprint: str
+    legacy_fingerprint: str
+    media: str
     generation: int
     try_number: int
+    retries: int = 0
+    mapped: bool = False
+    run: RunFacts = RunFacts()
 
 
 class SubmissionRecord(NamedTuple):
@@ -52,7 +77,7 @@ class SubmissionRecord(NamedTuple):
 
     :param stage: how far it got.
     :param fingerprint: of the request that was sent.
-    :param generation: the :class:`Attempt`'s that sent it.
+    :param generation: the :class:`Attempt`'s that sent it, or went on with it last.
     :param try_number: of the try that sent it.
     :param sent_at: ISO 8601, just before the POST.
     :param sent: what was sent and where to, for people to read.
@@ -61,6 +86,10 @@ class SubmissionRecord(NamedTuple):
     :param completed: True once the video was seen completed and could not be archived; else None.
     :param detail: why it was released, is unknown or failed.
     :param earlier: IDs that this task instance paid for before, oldest first.
+    :param media: fingerprint of the audio and the video alone; None in a record of version 1.
+    :param retries: the task's at that time; None in a record of version 1.
+    :param run: the DAG run; None in a record of version 1.
+    :param possible_id: an ID that stood in an answer which proves nothing.
     """
 
     stage: Stage
@@ -74,35 +103,62 @@ class SubmissionRecord(NamedTuple):
     completed: bool | None = None
     detail: str | None = None
     earlier: Sequence[str] = ()
+    media: str | None = None
+    retries: int | None = None
+    run: RunFacts | None = None
+    possible_id: str | None = None
 
     @property
     def known_ids(self) -> tuple[str, ...]:
         """All IDs that this task instance was given, oldest first."""
         return (*self.earlier, *((self.video_task_id,) if self.video_task_id else ()))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody can tell what became of the POST."""
+        return self.stage in (Stage.SENDING, Stage.UNKNOWN)
+
     def at(self, stage: Stage, **changes: Any) -> "SubmissionRecord":
         """Return the record at another stage."""
         return self._replace(stage=stage, **changes)
 
+    def is_of(self, attempt: Attempt) -> bool:
+        """Whether the record is about the request that ``attempt`` would send."""
+        return self.fingerprint in (ADOPTED, attempt.fingerprint, attempt.legacy_fingerprint)
+
+    def has_media_of(self, attempt: Attempt) -> bool:
+        """Whether audio and video are those that ``attempt`` would send, as far as the record can tell."""
+        return self.is_of(attempt) or self.media == attempt.media
+
+    def is_same_post(self, other: "SubmissionRecord") -> bool:
+        """Whether both are about one and the same POST."""
+        return (self.try_number, self.sent_at, self.fingerprint) == (other.try_number, other.sent_at, other.fingerprint)
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON types, what is empty left out."""
-        fields = self._asdict() | {"stage": self.stage.value, "earlier": list(self.earlier)}
-        return {"version": _VERSION, **{key: value for key, value in fields.items() if value not in (None, [])}}
+        fields = self._asdict() | {
+            "stage": self.stage.value,
+            "earlier": list(self.earlier),
+            "run": _without_none(self.run._asdict()) if self.run else None,
+        }
+        return {"version": VERSION, **_without_none(fields)}
 
     @classmethod
     def from_json(cls, value: Any) -> "SubmissionRecord":
-        """Read a record.
+        """Read a record of this version or an earlier one.
 
         :raises LedgerError: if it is not one: that is not the same as no record.
         """
         try:
-            if value["version"] != _VERSION:
+            if value["version"] not in _READABLE:
                 raise ValueError(f"written by a later version of this provider: {value['version']!r}")
             fields = {key: value[key] for key in cls._fields if key in value}
+            run = fields.get("run")
             converted = {
                 "stage": Stage(fields["stage"]),
                 "generation": int(fields["generation"]),
                 "earlier": tuple(fields.get("earlier", ())),
+                "run": RunFacts(**{key: run[key] for key in RunFacts._fields if key in run}) if run else None,
             }
             record = cls(**(fields | converted))
         except (TypeError, KeyError, ValueError) as error:
@@ -115,21 +171,84 @@ class SubmissionRecord(NamedTuple):
 _ACCEPTED: Final = frozenset({Stage.SUBMITTED, Stage.FAILED, Stage.RETURNED})
 
 
-class Action(StrEnum):
-    """What a try may do."""
-
-    SEND = "send"
-    GO_ON = "go on"
-    """With the video of the record; no POST."""
-    STOP = "stop"
-    """Fail without a POST and without further retries."""
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value not in (None, [])}
 
 
-class Decision(NamedTuple):
-    """What a try may do, and why, in words for the log."""
+class Happened(StrEnum):
+    """Why the task instance runs although there is a record."""
 
-    action: Action
+    RETRY = "retry"
+    """Airflow tries again by itself."""
+    CLEAR = "clear"
+    """The task instance was cleared, by a person or by a program."""
+    EITHER = "either"
+    """One of the two: Airflow's numbers do not tell."""
+    OTHER_RUN = "other run"
+    """The record belongs to a run that was deleted; this one was made under its name."""
+
+
+def what_happened(record: SubmissionRecord, attempt: Attempt) -> Happened:
+    """Tell why ``attempt`` runs, from what Airflow lets a task know."""
+    run = _compare_runs(record, attempt)
+    if run is not None:
+        return run
+    if record.generation != attempt.generation:
+        return Happened.CLEAR
+    # A clear sets ti.max_tries to the tries so far + retries: with fewer retries that can be the same number again. And
+    # a try that is no later one than the record's belongs to a task instance that was deleted and made again.
+    if record.retries != attempt.retries or record.try_number >= attempt.try_number:
+        return Happened.EITHER
+    return Happened.RETRY
+
+
+def _compare_runs(record: SubmissionRecord, attempt: Attempt) -> Happened | None:
+    """Return what the runs say: None for the same run, as far as can be known."""
+    then, now = record.run, attempt.run
+    if then is None or now.clears > then.clears:
+        return None
+    if then.row is not None and now.row is not None and then.row != now.row:
+        return Happened.OTHER_RUN
+    if now.clears < then.clears:
+        return Happened.OTHER_RUN
+    if then.started_at is None or now.started_at is None or then.started_at == now.started_at:
+        return None
+    # A run that a person puts back to "queued" starts anew, too, but the tries of its tasks go on counting.
+    return Happened.OTHER_RUN if record.try_number >= attempt.try_number else Happened.EITHER
+
+
+class Send(NamedTuple):
+    """Submit.
+
+    :param why: in words for the log.
+    """
+
     why: str
+
+
+class Resume(NamedTuple):
+    """Go on with the video of the record; no POST.
+
+    :param why: in words for the log.
+    :param differs: whether the request is another one by now.
+    """
+
+    why: str
+    differs: bool = False
+
+
+class Stop(NamedTuple):
+    """Fail without a POST and without further retries.
+
+    :param why: in words for the error.
+    :param unknown: whether nobody can tell what became of the POST; else the request is another one by now.
+    """
+
+    why: str
+    unknown: bool
+
+
+SubmitDecision = Send | Resume | Stop
 
 
 def decide(
@@ -137,42 +256,41 @@ def decide(
     attempt: Attempt,
     on_unknown_submission: OnUnknownSubmission = "fail",
     on_video_failed: OnVideoFailed = "fail",
-) -> Decision:
+) -> SubmitDecision:
     """Decide what a try may do that finds ``record``."""
     if record is None:
-        return Decision(Action.SEND, "nothing was submitted before")
-    cleared = record.generation != attempt.generation
+        return Send("nothing was submitted before")
+    happened = what_happened(record, attempt)
+    if happened is Happened.OTHER_RUN:
+        return Send("the record belongs to a deleted run of the same name")
     match record.stage:
         case Stage.RELEASED:
-            return Decision(Action.SEND, f"the last submission was not accepted ({record.detail})")
+            return Send(f"the last submission was not accepted ({record.detail})")
         case Stage.SENDING | Stage.UNKNOWN:
-            return _decide_unknown(record, cleared, on_unknown_submission)
+            if on_unknown_submission == "resubmit":
+                return Send("on_unknown_submission='resubmit' accepts the risk of paying twice")
+            return Stop("a submission left, and whether it was accepted is not known", unknown=True)
         case Stage.SUBMITTED:
-            return _decide_submitted(record, attempt, cleared)
-        case Stage.RETURNED:
-            if cleared:
-                return Decision(Action.SEND, "the task had ended well and was cleared, which asks for a new video")
-            return Decision(Action.GO_ON, "this video was already submitted and returned")
+            return _decide_submitted(record, attempt, happened)
+        case Stage.RETURNED:  # written only once Airflow has the success
+            return Send("the task had ended well and runs again, which asks for a new video")
         case Stage.FAILED:
-            if cleared:
-                return Decision(Action.SEND, "the last video failed and the task was cleared")
+            if happened is Happened.CLEAR:
+                return Send("the last video failed and the task was cleared")
             if on_video_failed == "retry":
-                return Decision(Action.SEND, "the last video failed, and on_video_failed='retry' asks for another one")
-            return Decision(Action.GO_ON, "this video was already submitted")
+                return Send("the last video failed, and on_video_failed='retry' asks for another one")
+            return Resume("this video was already submitted")
 
 
-def _decide_unknown(record: SubmissionRecord, cleared: bool, on_unknown: OnUnknownSubmission) -> Decision:
-    if on_unknown == "resubmit":
-        return Decision(Action.SEND, "on_unknown_submission='resubmit' accepts the risk of paying twice")
-    if cleared and record.stage is Stage.UNKNOWN:
-        return Decision(Action.SEND, "the last outcome was unknown, and the task was cleared after it had said so")
-    return Decision(Action.STOP, "a submission left, and whether it was accepted is not known")
-
-
-def _decide_submitted(record: SubmissionRecord, attempt: Attempt, cleared: bool) -> Decision:
-    if record.fingerprint in (attempt.fingerprint, ADOPTED):
-        return Decision(Action.GO_ON, "this video was already submitted")
+def _decide_submitted(record: SubmissionRecord, attempt: Attempt, happened: Happened) -> SubmitDecision:
+    if record.is_of(attempt):
+        return Resume("this video was already submitted")
     differs = f"the request differs now (fingerprint {attempt.fingerprint}, paid for {record.fingerprint})"
-    if cleared:
-        return Decision(Action.SEND, f"the task was cleared and {differs}")
-    return Decision(Action.GO_ON, f"a video was already submitted and paid for; {differs}")
+    if happened is Happened.CLEAR:
+        return Send(f"the task was cleared and {differs}")
+    if happened is Happened.EITHER:
+        return Stop(f"{differs}, and Airflow does not tell whether this is a retry or a clear", unknown=False)
+    # Where a task is mapped, another input can stand at this index by now: its video is not this one.
+    if attempt.mapped and not record.has_media_of(attempt):
+        return Stop(f"{differs}: another input stands at this map index", unknown=False)
+    return Resume(f"a video was already submitted and paid for; {differs}", differs=True)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
 
 from airflow_provider_digitalhuman.api.endpoints import TASK_RECORD_LIFETIME
 from airflow_provider_digitalhuman.api.redact import redact_url
@@ -14,19 +14,26 @@ from airflow_provider_digitalhuman.exceptions import (
     LedgerError,
     OnUnknownSubmission,
     OnVideoFailed,
+    RequestChangedError,
     SubmissionUnknownError,
+    TryGivenUpError,
 )
-from airflow_provider_digitalhuman.fingerprint import fingerprint
+from airflow_provider_digitalhuman.fingerprint import fingerprint, legacy_fingerprint, media_fingerprint
 from airflow_provider_digitalhuman.ledger import (
-    ADOPTED,
-    Action,
     Attempt,
+    Resume,
+    RunFacts,
+    Send,
     Stage,
+    Stop,
     SubmissionRecord,
     decide,
 )
+from airflow_provider_digitalhuman.ledger_address import TaskAddress
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from airflow_provider_digitalhuman.api.request import VideoRequest
     from airflow_provider_digitalhuman.api.response import VideoTask
     from airflow_provider_digitalhuman.ledger_stores import RecordStore
@@ -39,21 +46,45 @@ STORE_BACKOFF: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 log = logging.getLogger(__name__)
 
 
+class TryFacts(NamedTuple):
+    """What Airflow lets a try know of itself.
+
+    :param address: the task instance.
+    :param generation: ``ti.max_tries``, see :class:`~airflow_provider_digitalhuman.ledger.Attempt`.
+    :param try_number: Airflow's.
+    :param retries: the task's.
+    :param run: the DAG run.
+    """
+
+    address: TaskAddress
+    generation: int
+    try_number: int
+    retries: int = 0
+    run: RunFacts = RunFacts()
+
+    @classmethod
+    def of(cls, context: "Context", retries: int | None) -> "TryFacts":
+        """Read them from Airflow's context.
+
+        :param retries: the task's, in the present DAG file.
+        """
+        ti = context["ti"]
+        return cls(TaskAddress.of(ti), ti.max_tries, ti.try_number, retries or 0, _run_facts(context.get("dag_run")))
+
+
 class Submission:
     """One task instance's record, and the steps that change it. It observes the hook's POSTs.
 
     :param store: where the record lives.
-    :param generation: ``ti.max_tries``, see :class:`~airflow_provider_digitalhuman.ledger.Attempt`.
-    :param try_number: Airflow's.
+    :param facts: of the present try.
     :raises LedgerError: if the store cannot be read or written: no POST leaves then.
     """
 
-    def __init__(self, store: "RecordStore", generation: int, try_number: int) -> None:
+    def __init__(self, store: "RecordStore", facts: TryFacts) -> None:
         self._store = store
-        self._generation = generation
-        self._try_number = try_number
+        self._facts = facts
+        self._attempt: Attempt | None = None
         self._sent = ""
-        self._fingerprint = ""
         self.record = self._read()
 
     @property
@@ -61,78 +92,73 @@ class Submission:
         """Whether the next try finds the record."""
         return self._store.outlasts_try
 
-    def may_send(
+    def decide(
         self,
         request: "VideoRequest",
         base_url: str,
-        on_unknown_submission: OnUnknownSubmission,
-        on_video_failed: OnVideoFailed,
-    ) -> bool:
-        """Tell whether ``request`` may be sent; False where the record's video is to be gone on with.
+        on_unknown_submission: OnUnknownSubmission = "fail",
+        on_video_failed: OnVideoFailed = "fail",
+    ) -> Send | Resume:
+        """Return whether ``request`` is to be sent, or the record's video to be gone on with.
 
-        :raises SubmissionUnknownError: where neither may be done.
+        :raises SubmissionUnknownError: where neither may be done: nobody can tell what became of the last POST.
+        :raises RequestChangedError: where neither may be done: the record's video is another request's.
         """
-        self._fingerprint = fingerprint(request, base_url)
+        self._attempt = attempt = self._attempt_at(request, base_url)
         self._sent = (
             f"audio_url={redact_url(request.audio_url)} video_url={redact_url(request.video_url)} to {base_url}"
         )
-        attempt = Attempt(fingerprint=self._fingerprint, generation=self._generation, try_number=self._try_number)
+        if self.record is not None and self.record.is_open:
+            self._take_over_late()
         decision = decide(self.record, attempt, on_unknown_submission, on_video_failed)
-        if self.record is None:
-            return True
-        if decision.action is Action.STOP:
-            self._write(self.record.at(Stage.UNKNOWN, generation=self._generation))
-            detail = self.record.detail or "It ended around the POST."
-            raise SubmissionUnknownError(
-                f"Nothing is submitted: {decision.why}. {detail} {self._told_unknown(self.record)}"
-            )
-        if decision.action is Action.SEND:
-            known = "".join(f" Before this, it was given the video task ID {known}." for known in self.record.known_ids)
-            log.warning("Submitting again: %s.%s", decision.why, known)
-            return True
-        differs = self.record.fingerprint not in (self._fingerprint, ADOPTED)
-        log.log(
-            logging.WARNING if differs else logging.INFO,
-            "Not submitting: %s. Going on with video task %s.",
-            decision.why,
-            self.record.video_task_id,
-        )
-        if self.record.generation != self._generation:
-            self._write(self.record.at(self.record.stage, generation=self._generation))
-        return False
+        if isinstance(decision, Send):
+            self._log_submission(decision)
+            return decision
+        assert self.record is not None  # decide() submits where there is none
+        if isinstance(decision, Stop):
+            self._stop(self.record, decision)
+        self._resume(self.record, decision)
+        return decision
 
     def sending(self) -> None:
         """Write down the intent: the POST leaves next."""
-        self._write(
-            SubmissionRecord(
-                stage=Stage.SENDING,
-                fingerprint=self._fingerprint,
-                generation=self._generation,
-                try_number=self._try_number,
-                sent_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                sent=self._sent,
-                earlier=self.record.known_ids if self.record else (),
-            )
+        attempt = self._attempt
+        if attempt is None:
+            raise LedgerError("decide() comes before sending().")
+        record = SubmissionRecord(
+            stage=Stage.SENDING,
+            fingerprint=attempt.fingerprint,
+            media=attempt.media,
+            try_number=attempt.try_number,
+            sent_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            sent=self._sent,
+            earlier=self.record.known_ids if self.record else (),
+            **self._of_this_try(),
         )
+        self.record = record  # also where the write fails: it can have been carried out, and is taken back then
+        self._write(record)
 
     def not_accepted(self, why: DigitalHumanError) -> None:
         """Write down that nothing was accepted."""
         self._advance(Stage.RELEASED, detail=str(why))
 
     def outcome_unknown(self, why: SubmissionUnknownError) -> None:
-        """Write down that the outcome is unknown.
+        """Write down that the outcome is unknown, and an ID that stood in the answer.
 
         :raises SubmissionUnknownError: ``why``, with what a person needs to find out.
         """
-        self._advance(Stage.UNKNOWN, detail=str(why))
+        self._advance(Stage.UNKNOWN, detail=str(why), possible_id=why.video_task_id)
         if self.record is not None:
-            raise SubmissionUnknownError(f"{why} {self._told_unknown(self.record)}") from why
+            told = SubmissionUnknownError(
+                f"{why} {self._explained_unknown(self.record)}", video_task_id=why.video_task_id
+            )
+            raise told from why
 
     def accepted(self, task: "VideoTask") -> None:
         """Write down the ID."""
         log.info("Accepted: the video task ID is %s, its status %s.", task.id, task.status)
-        told = replace(task, raw={}, video_url=None)  # which would be signed, and dead before the record is
-        self._advance(Stage.SUBMITTED, video_task_id=task.id, video_task=told.to_dict())
+        kept = replace(task, raw={}, video_url=None)  # which would be signed, and dead before the record is
+        self._advance(Stage.SUBMITTED, video_task_id=task.id, video_task=kept.to_dict())
 
     def recorded_task(self) -> "VideoTask":
         """Return the accepted task as it was written down.
@@ -148,8 +174,9 @@ class Submission:
     def succeeded(self) -> None:
         """Write down that the task instance has succeeded, not before Airflow has that: a clear pays again then."""
         if self.record is not None and self.record.stage is Stage.SUBMITTED:
-            record = self.record.at(Stage.RETURNED, generation=self._generation)
-            _patiently("written", lambda: self._store.end(record.to_json()), "")
+            record = self.record.at(Stage.RETURNED, **self._of_this_try())
+            _with_backoff("written", lambda: self._store.end(record.to_json()), "")
+            self.record = record
 
     def completed(self) -> None:
         """Write down that the video was made: what the vendor says of it later is no failed video."""
@@ -161,53 +188,161 @@ class Submission:
             self._advance(Stage.FAILED, detail=str(why))
 
     def not_found(self, why: DigitalHumanError) -> None:
-        """Write down that the API has forgotten the video, once it is so old that this is to be believed (F15).
+        """Write down that the API has forgotten the video, once it is older than such records live (F15).
 
         A younger one can be there again after an outage, and a clear must not pay for another one then.
         """
         if not self._is_young():
             self.failed(why)
 
+    def _attempt_at(self, request: "VideoRequest", base_url: str) -> Attempt:
+        facts = self._facts
+        return Attempt(
+            fingerprint=fingerprint(request, base_url),
+            legacy_fingerprint=legacy_fingerprint(request, base_url),
+            media=media_fingerprint(request),
+            generation=facts.generation,
+            try_number=facts.try_number,
+            retries=facts.retries,
+            mapped=facts.address.map_index >= 0,
+            run=facts.run,
+        )
+
+    def _of_this_try(self) -> dict[str, Any]:
+        """Return what every record of this try holds, also one that another try has begun."""
+        return {"generation": self._facts.generation, "retries": self._facts.retries, "run": self._facts.run}
+
     def _is_young(self) -> bool:
         return self.record is not None and _seconds_since(self.record.sent_at) < TASK_RECORD_LIFETIME
+
+    def _log_submission(self, decision: Send) -> None:
+        if self.record is not None:
+            known = "".join(f" Before this, it was given the video task ID {known}." for known in self.record.known_ids)
+            log.warning("Submitting again: %s.%s", decision.why, known)
+
+    def _resume(self, record: SubmissionRecord, decision: Resume) -> None:
+        level = logging.WARNING if decision.differs else logging.INFO
+        log.log(level, "Not submitting: %s. Going on with video task %s.", decision.why, record.video_task_id)
+        renewed = record.at(record.stage, **self._of_this_try())
+        if renewed != record:
+            self._write(renewed)
+
+    def _stop(self, record: SubmissionRecord, decision: Stop) -> NoReturn:
+        if not decision.unknown:
+            raise RequestChangedError(self._explained_change(record, decision.why))
+        if record.stage is not Stage.UNKNOWN:
+            self._write(record.at(Stage.UNKNOWN))
+        detail = record.detail or "It ended around the POST."
+        raise SubmissionUnknownError(
+            f"Nothing is submitted: {decision.why}. {detail} {self._explained_unknown(record)}",
+            video_task_id=record.possible_id,
+        )
 
     def _advance(self, stage: Stage, **changes: Any) -> None:
         if self.record is None:  # after a deferral, where the store is this try's memory only
             return
-        self._write(self.record.at(stage, generation=self._generation, **changes))
+        self._write(self.record.at(stage, **self._of_this_try(), **changes))
 
     def _read(self) -> SubmissionRecord | None:
-        value = _patiently("read", self._store.read, "")
+        value = _with_backoff("read", self._store.read, "")
         return None if value is None else SubmissionRecord.from_json(value)
 
     def _write(self, record: SubmissionRecord) -> None:
         value = record.to_json()
         known = f" The video task ID is {record.video_task_id}: note it down." if record.video_task_id else ""
+        left = False
 
-        _patiently("written", lambda: self._store.write(value), known)
+        def write() -> None:
+            nonlocal left
+            try:
+                self._store.write(value)
+            except Exception:
+                # Airflow may have given up this try, and end its process within seconds: not after the back-off.
+                if not left and record.stage in _WORTH_KEEPING_LATE:
+                    left = self._leave_late(value)
+                raise
+            if left:
+                self._drop_late()
+
+        _with_backoff("written", write, known)
         self.record = record
 
-    def _told_unknown(self, record: SubmissionRecord) -> str:
-        remedy = "before you clear this task: that submits again."
-        if self.outlasts_try:
-            remedy = (
-                "of that time. If there is one, adopt its ID; if there is none, release the record"
-                " (digitalhuman-ledger, docs/ledger.md). Clearing the task now submits again."
-            )
+    def _leave_late(self, value: dict[str, Any]) -> bool:
+        try:
+            self._store.leave_late(value)
+        except Exception as error:
+            log.warning("What this try has learned could not be left for the next one: %s", error)
+            return False
+        return True
+
+    def _drop_late(self) -> None:
+        try:
+            self._store.drop_late()
+        except Exception as error:
+            log.warning("What an earlier try has left could not be removed: %s", error)
+
+    def _take_over_late(self) -> None:
+        """Learn what the try that sent the POST has left after Airflow had given it up."""
+        value = _with_backoff("read", self._store.read_late, "")
+        late = None if value is None else SubmissionRecord.from_json(value)
+        if late is None or self.record is None or not late.is_same_post(self.record):
+            return
+        log.warning(
+            "Try %d has left a note after Airflow had given it up: the submission is %s%s.",
+            late.try_number,
+            late.stage,
+            f", the video task ID is {late.video_task_id}" if late.video_task_id else "",
+        )
+        self._write(late.at(late.stage, generation=self.record.generation, earlier=self.record.earlier))
+        self._drop_late()
+
+    def _explained_unknown(self, record: SubmissionRecord) -> str:
         sent = f"Try {record.try_number} sent it at {record.sent_at}: {record.sent}."
         # Airflow can give up a try that runs: what it learned after that is only in its log.
-        logged = "" if record.try_number == self._try_number else " Its log may name the ID."
-        return f"{sent}{logged} Look in the vendor's console for a task {remedy}"
+        logged = "" if record.try_number == self._facts.try_number else " Its log may name the ID."
+        found = f" An ID stood in the answer: {record.possible_id}." if record.possible_id else ""
+        look = f"{sent}{logged}{found} Look in the vendor's console for a task"
+        if not self.outlasts_try:
+            return f"{look} before you clear this task: that submits again."
+        address = self._facts.address
+        return (
+            f"{look} of that time. If it is there, go on with it:"
+            f" {address.command('adopt', record.possible_id or 'VIDEO_TASK_ID')}"
+            f" If it is not: {address.command('release')}"
+            " Clearing the task without one of the two submits nothing (docs/ledger.md)."
+        )
+
+    def _explained_change(self, record: SubmissionRecord, why: str) -> str:
+        return (
+            f"Nothing is submitted, and no video is returned: {why}. This task instance has paid for video task"
+            f" {record.video_task_id} (try {record.try_number}, {record.sent_at}: {record.sent}); now it asks for"
+            f" {self._sent}. To make, and pay for, the video of the present request, clear the task."
+            f" To go on with the paid one: {self._facts.address.command('adopt', record.video_task_id or '')}"
+        )
+
+
+_WORTH_KEEPING_LATE: Final = frozenset({Stage.SUBMITTED, Stage.RELEASED, Stage.UNKNOWN})
+
+
+def _run_facts(dag_run: Any) -> RunFacts:
+    start = getattr(dag_run, "start_date", None)
+    return RunFacts(
+        started_at=start.astimezone(UTC).isoformat() if start else None,
+        clears=getattr(dag_run, "clear_number", None) or 0,
+        row=getattr(dag_run, "id", None),
+    )
 
 
 def _seconds_since(moment: str) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
-def _patiently(done: str, access: Callable[[], T], known: str) -> T:
+def _with_backoff(done: str, access: Callable[[], T], known: str) -> T:
     for delay in STORE_BACKOFF:
         try:
             return access()
+        except TryGivenUpError as error:
+            raise TryGivenUpError(f"The record of the submission could not be {done}: {error}.{known}") from error
         except Exception as error:
             log.warning(
                 "The record of the submission could not be %s (%s). Trying again in %g s.%s", done, error, delay, known

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
+from airflow_provider_digitalhuman.compat import final_if_unknown
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -21,6 +22,8 @@ from airflow_provider_digitalhuman.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from airflow_provider_digitalhuman.api.answer import Answer
     from airflow_provider_digitalhuman.api.request import VideoRequest
     from airflow_provider_digitalhuman.api.response import VideoTask
@@ -121,23 +124,56 @@ class DigitalHumanHook(BaseHook):
         if self.settings.proxies:
             self._transport.route.check_for_triggerer()
 
-    def create_video(self, request: "VideoRequest", observer: SubmissionObserver | None = None) -> "VideoTask":
-        """Submit one video: a **paid** POST, sent exactly once.
+    def create_video(
+        self,
+        request: "VideoRequest",
+        observer: SubmissionObserver | None = None,
+        *,
+        context: "Context | None" = None,
+    ) -> "VideoTask":
+        """Submit one video: a **paid** POST.
 
-        It is sent again only after proof that nothing was accepted: where no byte of it left this machine
-        (contract F2), or on an explicit 429 (F9); both a bounded number of times.
+        With ``context`` it is safe to be called from a task with retries: the task instance keeps the same record of
+        its submission as :class:`~airflow_provider_digitalhuman.operators.digitalhuman.CreateDigitalHumanVideoOperator`
+        (docs/ledger.md). A retry, or a clear of a task that has failed, then goes on with the video that was paid for:
+        no POST is sent, and its task is returned. A task instance has one record, so it can submit one video; map the
+        task for more.
+
+        .. code-block:: python
+
+            @task(retries=3)
+            def make_video(**context):
+                with DigitalHumanHook() as hook:
+                    return hook.create_video(request, context=context).id
+
+        Without it, one call sends one POST, and again only after proof that nothing was accepted: where no byte of it
+        left this machine (contract F2), or on an explicit 429 (F9); both a bounded number of times. **It remembers
+        nothing**: a task that fails after this call, or whose process dies, submits and pays again in its next try.
 
         :param request: the checked parameters.
-        :param observer: is told of each step, so that it can be written down before the next one.
+        :param observer: is called at each step, so that it can be written down before the next one.
+        :param context: the running task's, as Airflow passes it to it; not beside ``observer``.
         :returns: the vendor's task. Its status can already be ``failed`` (F11).
         :raises InvalidRequestError: media that the API cannot reach; nothing was sent.
         :raises InvalidConnectionError: a connection that cannot be used; nothing was sent.
         :raises ServiceUnreachableError, RateLimitError: not accepted, another try can help.
         :raises AuthenticationError, InsufficientBalanceError, RequestRefusedError: not accepted.
-        :raises SubmissionUnknownError: it may have been accepted and charged; it is never sent again from here.
+        :raises SubmissionUnknownError: it may have been accepted and charged; it is never sent again from here. Unless
+            an ``observer`` decides about that, it ends Airflow's retries wherever it is raised in a task.
+        :raises RequestChangedError: with ``context``: the task instance has paid for another request's video.
         """
+        if observer is not None:
+            return self._submit(request, observer)
+        with final_if_unknown():
+            if context is None:
+                return self._submit(request, None)
+            from airflow_provider_digitalhuman.recorded_submission import create_recorded
+
+            return create_recorded(self, request, context)
+
+    def _submit(self, request: "VideoRequest", observer: SubmissionObserver | None) -> "VideoTask":
         request.check_reachable_from(self.settings.base_url)
-        _ = self._transport  # what is wrong with the connection is told before anything is written down
+        _ = self._transport  # what is wrong with the connection is reported before anything is written down
         return _with_backoff(
             lambda: self._submit_once(request, observer),
             (ServiceUnreachableError, RateLimitError),

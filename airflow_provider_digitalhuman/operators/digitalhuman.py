@@ -226,23 +226,28 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
 
     def _submission(self, context: "Context") -> "Submission":
         from airflow_provider_digitalhuman.ledger_stores import store_for
-        from airflow_provider_digitalhuman.submission import Submission
+        from airflow_provider_digitalhuman.submission import Submission, TryFacts
 
-        ti, store = context["ti"], store_for(context, self.durable)
-        self._submission_made = Submission(store, generation=ti.max_tries, try_number=ti.try_number)
+        store = store_for(context, self.durable)
+        self._submission_made = Submission(store, TryFacts.of(context, self.retries))
         return self._submission_made
 
     def _submit_or_go_on(self, hook: DigitalHumanHook, submission: "Submission") -> "VideoTask":
+        from airflow_provider_digitalhuman.ledger import Send
+
         request, base_url = self._request(hook), hook.settings.base_url
         request.check_reachable_from(base_url)
-        if submission.may_send(request, base_url, self.on_unknown_submission, self.on_video_failed):
+        decision = submission.decide(request, base_url, self.on_unknown_submission, self.on_video_failed)
+        if isinstance(decision, Send):
             self._look_before_paying(request, hook)
             self.log.info(
                 "Submitting a video of %s with %s.", redact_url(request.video_url), redact_url(request.audio_url)
             )
             return hook.create_video(request, observer=submission)
+        from airflow_provider_digitalhuman.recorded_submission import current_task
+
         recorded = submission.recorded_task()
-        return recorded if self.wait_for_completion else self._look_up(hook, recorded)
+        return recorded if self.wait_for_completion else current_task(hook, recorded)
 
     def _request(self, hook: DigitalHumanHook) -> VideoRequest:
         return VideoRequest(
@@ -273,14 +278,6 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
                 proxies=settings.proxies,
                 connect_timeout=settings.connect_timeout,
             )
-
-    def _look_up(self, hook: DigitalHumanHook, recorded: "VideoTask") -> "VideoTask":
-        """Return the state of a video that was submitted before: as the API tells it now, else as it was recorded."""
-        try:
-            return hook.get_video(recorded.id)
-        except DigitalHumanError as error:
-            self.log.warning("The state of video task %s could not be asked for: %s", recorded.id, error)
-            return recorded
 
     def _new_wait(self, task: "VideoTask") -> "VideoWait":
         from airflow_provider_digitalhuman.waiting import VideoWait

@@ -1,88 +1,213 @@
-"""The decision table of the ledger: what a try may do when it finds a record."""
+"""The decision table of the ledger: what a try may do when it finds a record. The table itself is docs/ledger.md."""
 
+import itertools
 import json
+from pathlib import Path
 
 import pytest
 
 from airflow_provider_digitalhuman.exceptions import LedgerError
-from airflow_provider_digitalhuman.ledger import Action, Attempt, Stage, SubmissionRecord, decide
+from airflow_provider_digitalhuman.ledger import (
+    ADOPTED,
+    Attempt,
+    Happened,
+    Resume,
+    RunFacts,
+    Send,
+    Stage,
+    Stop,
+    SubmissionRecord,
+    decide,
+    what_happened,
+)
 
-SAME, OTHER = "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "ledger.md"
+SAME, OTHER = "2:aaaaaaaaaaaaaaaa", "2:bbbbbbbbbbbbbbbb"
 FIRST, CLEARED = 3, 5  # ti.max_tries before and after a clear
+RUN = RunFacts("2026-11-28T20:00:00+00:00", clears=0)
+DECISIONS = {"submits": Send, "resumes": Resume, "fails": Stop}
+STATES = ("none", "released", "sending", "unknown", "submitted", "adopted", "failed", "returned")
+REQUESTS = ("same", "differs", "other media of a mapped task")
 
 
 def record(stage: Stage, **changes) -> SubmissionRecord:
     accepted = {"video_task_id": "v1", "video_task": {"id": "v1"}}
     known = accepted if stage in (Stage.SUBMITTED, Stage.RETURNED, Stage.FAILED) else {}
-    fields = {"fingerprint": SAME, "generation": FIRST, "try_number": 1, "sent_at": "then", "sent": "that"}
+    fields = {"fingerprint": SAME, "media": SAME, "generation": FIRST, "retries": 2, "run": RUN}
+    fields |= {"try_number": 1, "sent_at": "2026-11-28T20:01:00+00:00", "sent": "that"}
     return SubmissionRecord(stage=stage, **(fields | known | changes))
 
 
-def attempt(generation: int = FIRST, fingerprint: str = SAME) -> Attempt:
-    return Attempt(fingerprint=fingerprint, generation=generation, try_number=2)
+def attempt(**changes) -> Attempt:
+    fields = {"fingerprint": SAME, "legacy_fingerprint": "old", "media": SAME, "generation": FIRST, "try_number": 2}
+    return Attempt(**(fields | {"retries": 2, "run": RUN} | changes))
 
 
-SEND, GO_ON, STOP = Action.SEND, Action.GO_ON, Action.STOP
+def table() -> list[dict[str, str]]:
+    lines = DOCS.read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| record | what happened"))
+    names = [cell.strip() for cell in lines[start].strip("|").split("|")]
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    return [dict(zip(names, (cell.strip() for cell in row.strip("|").split("|")), strict=True)) for row in rows]
+
+
+def found_record(state: str) -> SubmissionRecord | None:
+    if state == "adopted":
+        return record(Stage.SUBMITTED, fingerprint=ADOPTED)
+    return None if state == "none" else record(Stage(state))
+
+
+def attempt_after(happened: str, request: str) -> Attempt:
+    numbers = {
+        "retry": {},
+        "clear": {"generation": CLEARED},
+        "either": {"retries": 0},
+        "other run": {"try_number": 1, "run": RunFacts("2026-11-29T08:00:00+00:00")},
+    }[happened]
+    requests = {
+        "same": {},
+        "differs": {"fingerprint": OTHER, "media": OTHER},
+        "other media of a mapped task": {"fingerprint": OTHER, "media": OTHER, "mapped": True},
+    }[request]
+    return attempt(**numbers, **requests)
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+@pytest.mark.parametrize("happened", list(Happened))
+@pytest.mark.parametrize("state", STATES)
+def test_decision_is_that_of_the_documented_table(state, happened, request_):
+    def fits(cell: str, value: str) -> bool:
+        return cell == "any" or value in cell.split(", ")
+
+    rows = [
+        row
+        for row in table()
+        if fits(row["record"], state) and fits(row["what happened"], happened) and fits(row["request"], request_)
+    ]
+    assert len({row["the try"].split(",")[0].split(":")[0] for row in rows}) == 1, rows
+    expected = DECISIONS[rows[0]["the try"].replace(":", ",").split(",")[0]]
+    assert type(decide(found_record(state), attempt_after(happened, request_))) is expected
+
+
+def test_documented_table_has_no_other_words():
+    known = {"record": {*STATES}, "what happened": {*Happened, "any"}, "request": {*REQUESTS, "any"}}
+    for row in table():
+        for column, words in known.items():
+            assert set(row[column].split(", ")) <= words, row
+
+
+@pytest.mark.parametrize("happened", list(Happened)[:3])
+@pytest.mark.parametrize("stage", [Stage.SENDING, Stage.UNKNOWN])
+def test_resubmit_option_submits_after_unknown_outcome(stage, happened):
+    assert isinstance(decide(record(stage), attempt_after(happened, "same"), on_unknown_submission="resubmit"), Send)
+
+
+def test_resubmit_option_leaves_known_outcomes_alone():
+    found = decide(record(Stage.SUBMITTED), attempt(), on_unknown_submission="resubmit", on_video_failed="retry")
+    assert isinstance(found, Resume)
+
+
+def test_failed_video_is_made_again_only_where_the_author_said_so():
+    assert isinstance(decide(record(Stage.FAILED), attempt()), Resume)
+    assert isinstance(decide(record(Stage.FAILED), attempt(), on_video_failed="retry"), Send)
 
 
 @pytest.mark.parametrize(
-    ("stage", "same_request", "retry", "clear"),
+    ("changes", "happened"),
     [
-        # stage            same   automatic retry  after a clear
-        (None, True, SEND, SEND),
-        (Stage.RELEASED, True, SEND, SEND),
-        (Stage.RELEASED, False, SEND, SEND),
-        (Stage.SENDING, True, STOP, STOP),  # nobody was told yet: the clear was not about this
-        (Stage.SENDING, False, STOP, STOP),
-        (Stage.UNKNOWN, True, STOP, SEND),
-        (Stage.UNKNOWN, False, STOP, SEND),
-        (Stage.SUBMITTED, True, GO_ON, GO_ON),  # the video is still in the making
-        (Stage.SUBMITTED, False, GO_ON, SEND),
-        (Stage.RETURNED, True, GO_ON, SEND),
-        (Stage.RETURNED, False, GO_ON, SEND),
-        (Stage.FAILED, True, GO_ON, SEND),
-        (Stage.FAILED, False, GO_ON, SEND),
+        ({}, Happened.RETRY),
+        ({"try_number": 4}, Happened.RETRY),
+        ({"generation": CLEARED}, Happened.CLEAR),
+        ({"generation": FIRST - 1}, Happened.CLEAR),
+        ({"retries": 1}, Happened.EITHER),  # edited in the DAG file: with fewer, a clear gives the same max_tries
+        ({"retries": 3}, Happened.EITHER),
+        ({"try_number": 1}, Happened.EITHER),  # deleted and queued again, or run again after an upgrade from 2.11
+        ({"run": RunFacts(RUN.started_at, clears=1)}, Happened.RETRY),  # another task of the run was cleared
+        ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=1)}, Happened.RETRY),
+        ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=1), "generation": CLEARED}, Happened.CLEAR),
+        ({"run": RunFacts("2026-11-29T08:00:00+00:00"), "try_number": 1}, Happened.OTHER_RUN),
+        ({"run": RunFacts("2026-11-29T08:00:00+00:00")}, Happened.EITHER),  # a run can be put back to "queued"
+        ({"run": RunFacts()}, Happened.RETRY),  # not known
     ],
 )
-def test_decision_table(stage, same_request, retry, clear):
-    found = record(stage) if stage else None
-    now = SAME if same_request else OTHER
-    assert decide(found, attempt(fingerprint=now)).action is retry
-    assert decide(found, attempt(CLEARED, now)).action is clear
+def test_cause_of_a_try_is_read_from_airflows_numbers(changes, happened):
+    assert what_happened(record(Stage.SUBMITTED), attempt(**changes)) is happened
 
 
-@pytest.mark.parametrize("generation", [FIRST, CLEARED])
+@pytest.mark.parametrize(
+    ("then", "now", "happened"),
+    [
+        (RunFacts("a", clears=2), RunFacts("a", clears=1), Happened.OTHER_RUN),
+        (RunFacts("a", row=7), RunFacts("a", row=8), Happened.OTHER_RUN),
+        (RunFacts("a", row=7), RunFacts("a", row=7), Happened.RETRY),
+        (RunFacts("a", row=7), RunFacts("a", row=None), Happened.RETRY),  # after an upgrade from 2.11
+        (RunFacts(None), RunFacts("b"), Happened.RETRY),
+        (None, RunFacts("b"), Happened.RETRY),  # a record of version 1
+    ],
+)
+def test_record_is_of_another_run_only_where_that_is_certain(then, now, happened):
+    assert what_happened(record(Stage.SUBMITTED, run=then), attempt(run=now)) is happened
+
+
+def test_record_of_version_1_leaves_open_whether_a_retry_or_a_clear_happened():
+    old = record(Stage.SUBMITTED, retries=None, run=None, media=None, fingerprint="old")
+    assert what_happened(old, attempt()) is Happened.EITHER
+    assert isinstance(decide(old, attempt()), Resume)
+    assert isinstance(decide(old, attempt(legacy_fingerprint="new")), Stop)
+
+
+def test_mapped_task_with_another_model_goes_on_with_its_own_media():
+    changed = decide(record(Stage.SUBMITTED), attempt(fingerprint=OTHER, mapped=True))
+    assert changed == Resume(changed.why, differs=True)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_warning_about_a_changed_request_is_asked_for_on_a_retry(mapped):
+    assert not decide(record(Stage.SUBMITTED), attempt(mapped=mapped)).differs
+    assert decide(record(Stage.SUBMITTED), attempt(fingerprint=OTHER)).differs
+
+
 @pytest.mark.parametrize("stage", [Stage.SENDING, Stage.UNKNOWN])
-def test_resubmit_is_an_explicit_choice(stage, generation):
-    assert decide(record(stage), attempt(generation), on_unknown_submission="resubmit").action is SEND
+def test_stop_for_an_unknown_outcome_is_told_from_one_for_a_changed_request(stage):
+    assert decide(record(stage), attempt()).unknown
+    assert not decide(record(Stage.SUBMITTED), attempt(fingerprint=OTHER, retries=0)).unknown
 
 
-@pytest.mark.parametrize("stage", [Stage.SUBMITTED, Stage.RETURNED])
-def test_resubmit_is_about_unknown_outcomes_only(stage):
-    found = decide(record(stage), attempt(), on_unknown_submission="resubmit", on_video_failed="retry")
-    assert found.action is GO_ON
-
-
-def test_a_failed_video_is_made_again_only_where_the_author_said_so():
-    assert decide(record(Stage.FAILED), attempt()).action is GO_ON
-    assert decide(record(Stage.FAILED), attempt(), on_video_failed="retry").action is SEND
-
-
-def test_the_reason_names_both_fingerprints_when_the_request_differs():
+def test_reason_names_both_fingerprints_when_the_request_differs():
     why = decide(record(Stage.SUBMITTED), attempt(fingerprint=OTHER)).why
     assert SAME in why
     assert OTHER in why
 
 
 @pytest.mark.parametrize("stage", list(Stage))
-def test_a_record_survives_json(stage):
-    written = record(stage, detail="why", earlier=("v0",))
+def test_record_survives_json(stage):
+    written = record(stage, detail="why", earlier=("v0",), possible_id="p", completed=True)
     assert SubmissionRecord.from_json(json.loads(json.dumps(written.to_json()))) == written
+    assert written.to_json()["version"] == 2
 
 
-def test_all_ids_ever_given_are_kept():
+def test_record_json_leaves_out_what_is_empty():
+    assert "earlier" not in record(Stage.SENDING).to_json()
+    assert "row" not in record(Stage.SENDING).to_json()["run"]
+    assert "run" not in record(Stage.SENDING, run=None).to_json()
+
+
+def test_record_reader_ignores_keys_of_the_stores():
+    value = record(Stage.SENDING).to_json() | {"copied": True, "task": ["d", "r", "t", -1]}
+    assert SubmissionRecord.from_json(value) == record(Stage.SENDING)
+
+
+def test_record_keeps_all_ids_ever_given():
     assert record(Stage.SUBMITTED, earlier=("v0",)).known_ids == ("v0", "v1")
     assert record(Stage.SENDING, earlier=("v0", "v1")).known_ids == ("v0", "v1")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"try_number": 2}, {"sent_at": "2026-11-28T20:01:01+00:00"}, {"fingerprint": OTHER}]
+)
+def test_record_of_the_same_post_is_told_by_try_time_and_request(changes):
+    assert record(Stage.SENDING).is_same_post(record(Stage.SUBMITTED, generation=9))
+    assert not record(Stage.SENDING).is_same_post(record(Stage.SENDING, **changes))
 
 
 @pytest.mark.parametrize(
@@ -97,8 +222,9 @@ def test_all_ids_ever_given_are_kept():
         {key: value for key, value in record(Stage.RETURNED).to_json().items() if key != "video_task_id"},
         record(Stage.SENDING).to_json() | {"generation": "x"},
         record(Stage.SENDING).to_json() | {"version": 99},
+        record(Stage.SENDING).to_json() | {"version": 0},
     ],
 )
-def test_a_record_that_cannot_be_read_is_not_no_record(broken):
+def test_record_that_cannot_be_read_is_not_no_record(broken):
     with pytest.raises(LedgerError, match=r"cannot be read|holds no ID"):
         SubmissionRecord.from_json(broken)
