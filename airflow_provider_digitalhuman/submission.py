@@ -18,7 +18,12 @@ from airflow_provider_digitalhuman.exceptions import (
     SubmissionUnknownError,
     TryGivenUpError,
 )
-from airflow_provider_digitalhuman.fingerprint import fingerprint, legacy_fingerprint, media_fingerprint
+from airflow_provider_digitalhuman.fingerprint import (
+    fingerprint,
+    legacy_fingerprint,
+    media_fingerprint,
+    unrecognised_signature,
+)
 from airflow_provider_digitalhuman.ledger import (
     Attempt,
     Resume,
@@ -113,6 +118,7 @@ class Submission:
         decision = decide(self.record, attempt, on_unknown_submission, on_video_failed)
         if isinstance(decision, Send):
             self._log_submission(decision)
+            _warn_of_unrecognised_signatures(request)
             return decision
         assert self.record is not None  # decide() submits where there is none
         if isinstance(decision, Stop):
@@ -322,6 +328,19 @@ class Submission:
 
 
 _WORTH_KEEPING_LATE: Final = frozenset({Stage.SUBMITTED, Stage.RELEASED, Stage.UNKNOWN})
+
+
+def _warn_of_unrecognised_signatures(request: "VideoRequest") -> None:
+    """Say before paying that a later try may take the same file for another one."""
+    for field, url in (("audio_url", request.audio_url), ("video_url", request.video_url)):
+        if why := unrecognised_signature(url):
+            log.warning(
+                "%s=%s: %s. If it is signed anew for the next try, that try takes it for another file: a cleared task"
+                " then pays for another video.",
+                field,
+                redact_url(url),
+                why,
+            )
 
 
 def _run_facts(dag_run: Any) -> RunFacts:

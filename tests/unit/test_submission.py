@@ -140,6 +140,18 @@ def test_record_is_written_before_and_after_the_post():
     assert "hush" not in str(store.read())
 
 
+@pytest.mark.parametrize("field", ["audio_url", "video_url"])
+def test_signature_that_is_not_recognised_is_warned_of_before_paying(field, caplog):
+    urls = {"audio_url": "https://h.example.com/a.mp3", "video_url": "https://h.example.com/v.mp4"}
+    urls[field] += "?my-signature=hush&my-expires=1767225600"
+    attempt(LastingStore(), request=VideoRequest(**urls))
+    assert f"{field}=" in caplog.text
+    assert "hush" not in caplog.text
+    caplog.clear()
+    attempt(LastingStore())
+    assert caplog.text == ""
+
+
 def test_record_holds_what_tells_requests_tries_and_runs_apart():
     store, run = LastingStore(), RunFacts("2026-11-28T20:00:00+00:00", 3, 17)
     submitted(store, generation=5, try_number=2, retries=4, run=run)
