@@ -353,7 +353,7 @@ def test_f17_an_unknown_word_is_a_task_that_may_run(word: str) -> None:
     assert task.status == word.lower()
 
 
-@pytest.mark.parametrize("echo", [{}, {"id": "the gateway's own"}, {"id": 5}, {"id": ""}, {"id": None}])
+@pytest.mark.parametrize("echo", [{}, {"id": ID}, {"id": f" {ID} "}, {"id": ""}, {"id": None}])
 def test_the_task_keeps_the_id_that_was_asked_for(echo: Any) -> None:
     task = query({"status": "processing", "progress": 5, **echo})
     assert task.id == ID

@@ -17,15 +17,18 @@ import pytest
 
 from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.api.request import VideoRequest
+from airflow_provider_digitalhuman.compat import AIRFLOW
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
     InvalidConnectionError,
+    LedgerError,
     QueryError,
     RequestRefusedError,
     ServiceUnreachableError,
     SubmissionUnknownError,
 )
+from airflow_provider_digitalhuman.hooks import digitalhuman as hook_module
 from airflow_provider_digitalhuman.hooks import transport
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from tests.unit.raw_server import PATIENCE, Peer, RawServer, Script, answering, http_answer, tunnel_to
@@ -33,6 +36,8 @@ from tests.unit.raw_server import PATIENCE, Peer, RawServer, Script, answering, 
 REQUEST = VideoRequest("https://media.example.com/speech.mp3", "https://media.example.com/person.mp4", side_face=True)
 QUEUED = json.dumps({"id": "abc", "status": "queued"})
 ACCEPTED = http_answer(200, QUEUED)
+STATE = http_answer(200, '{"status": "queued"}')
+"""The answer to a query for any ID."""
 MOST_POSTS = 10
 """What a bounded number of attempts may be at most."""
 
@@ -68,7 +73,7 @@ def test_the_create_on_the_wire(connect: Connect, serve: Serve, key: str) -> Non
 
 
 def test_the_query_on_the_wire(connect: Connect, serve: Serve, key: str) -> None:
-    server = serve(answering(ACCEPTED))
+    server = serve(answering(STATE))
     connect(server.url + "/base").get_video("任务/1?a=b#c d%2F..")
     (request,) = server.requests
     assert request.method == "GET"
@@ -81,7 +86,7 @@ def test_the_query_on_the_wire(connect: Connect, serve: Serve, key: str) -> None
 def test_an_id_of_dots_does_not_climb_the_path(
     connect: Connect, serve: Serve, waits: list[float], task_id: str
 ) -> None:
-    server = serve(answering(ACCEPTED))
+    server = serve(answering(STATE))
     connect(server.url + "/base").get_video(task_id)
     assert server.requests[0].target.replace("%2E", ".") == "/base/v1/result/" + task_id
 
@@ -494,33 +499,121 @@ UNKNOWN: dict[str, Script] = {
 }
 
 
-def test_a_process_that_stood_still_before_the_post_does_not_send_it(
-    connect: Connect, serve: Serve, waits: list[float], monkeypatch: pytest.MonkeyPatch
+class LeapingClock:
+    """The module ``time``, which a suspended process finds ahead when it goes on."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> LeapingClock:
+    leaping = LeapingClock()
+    for module in (transport, hook_module):
+        monkeypatch.setattr(module, "time", leaping)
+    return leaping
+
+
+class Freezing(Witness):
+    """Stands still for so many seconds while the intent is written down, each time one of them."""
+
+    def __init__(self, clock: LeapingClock, *seconds: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seconds = iter(seconds)
+
+    def sending(self) -> None:
+        super().sending()
+        self._clock.ahead += next(self._seconds, 0.0)
+
+
+def test_create_is_not_sent_by_process_that_stood_still_while_connecting(
+    connect: Connect, serve: Serve, clock: LeapingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have been given up meanwhile; the intent is written down anew, which Airflow refuses then."""
-    server = serve(answering(http_answer(200, QUEUED)))
+    server = serve(answering(ACCEPTED))
     witness = Witness()
-    hook, connect_tcp, leaps = connect(server.url), httpcore.SyncBackend.connect_tcp, iter([3600.0])
-
-    class Clock:
-        ahead = 0.0
-
-        def time(self) -> float:
-            return time.time() + self.ahead
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(time, name)
-
-    clock = Clock()
+    hook, connect_tcp, leaps = connect(server.url), httpcore.SyncBackend.connect_tcp, iter([61.0])
 
     def stands_still(*arguments: Any, **options: Any) -> Any:
         clock.ahead += next(leaps, 0.0)
         return connect_tcp(*arguments, **options)
 
-    monkeypatch.setattr(transport, "time", clock)
     monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", stands_still)
     hook.create_video(REQUEST, witness)
     assert witness.events == ["sending", "not_accepted", "sending", "accepted"]
+    assert server.posts == 1
+
+
+def test_create_is_not_sent_by_process_that_stood_still_while_writing_intent(
+    connect: Connect, serve: Serve, clock: LeapingClock
+) -> None:
+    server = serve(answering(ACCEPTED))
+    witness = Freezing(clock, 75.0)
+    connect(server.url).create_video(REQUEST, witness)
+    assert witness.events == ["sending", "not_accepted", "sending", "accepted"]
+    assert server.posts == 1
+
+
+def test_create_that_is_always_too_late_is_released_each_time(
+    connect: Connect, serve: Serve, clock: LeapingClock
+) -> None:
+    server = serve(answering(ACCEPTED))
+    witness = Freezing(clock, *[75.0] * MOST_POSTS)
+    with pytest.raises(ServiceUnreachableError, match="too late"):
+        connect(server.url).create_video(REQUEST, witness)
+    assert witness.events == ["sending", "not_accepted"] * (len(witness.events) // 2)
+    assert server.posts == 0
+
+
+def test_create_is_not_sent_when_airflow_refuses_second_intent(
+    connect: Connect, serve: Serve, clock: LeapingClock
+) -> None:
+    """A try that Airflow has given up can neither release the record nor write the intent anew."""
+
+    class GivenUp(Freezing):
+        def sending(self) -> None:
+            super().sending()
+            if len(self.events) > 1:
+                raise LedgerError("Airflow refuses the write")
+
+    server = serve(answering(ACCEPTED))
+    with pytest.raises(LedgerError):
+        connect(server.url).create_video(REQUEST, GivenUp(clock, 75.0))
+    assert server.posts == 0
+
+
+@pytest.mark.parametrize(
+    ("heartbeat_timeout", "stood_still", "sent"),
+    [(None, 59.0, True), (None, 60.5, False), ("40", 19.0, True), ("40", 20.5, False), ("4000", 60.5, False)],
+)
+def test_latest_first_byte_is_sixty_seconds_or_half_of_heartbeat_timeout(
+    connect: Connect,
+    serve: Serve,
+    clock: LeapingClock,
+    monkeypatch: pytest.MonkeyPatch,
+    heartbeat_timeout: str | None,
+    stood_still: float,
+    sent: bool,
+) -> None:
+    option = "TASK_INSTANCE_HEARTBEAT_TIMEOUT" if AIRFLOW >= (3, 0) else "SCHEDULER_ZOMBIE_TASK_THRESHOLD"
+    if heartbeat_timeout is not None:
+        monkeypatch.setenv(f"AIRFLOW__SCHEDULER__{option}", heartbeat_timeout)
+    server = serve(answering(ACCEPTED))
+    hook = connect(server.url)
+    _ = hook.settings
+    witness = Freezing(clock, stood_still)
+    hook.create_video(REQUEST, witness)
+    refused = [] if sent else ["sending", "not_accepted"]
+    assert witness.events == [*refused, "sending", "accepted"]
     assert server.posts == 1
 
 
