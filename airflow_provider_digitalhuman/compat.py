@@ -64,6 +64,12 @@ def final_if_unknown() -> Iterator[None]:
         raise FinalRequestChangedError(str(error)) from error
 
 
+def heartbeat_timeout() -> float:
+    """Return the seconds without a heartbeat after which Airflow gives up a running task, as configured here."""
+    option = "task_instance_heartbeat_timeout" if AIRFLOW >= (3, 0) else "scheduler_zombie_task_threshold"
+    return float(conf.getfloat("scheduler", option, fallback=300.0))
+
+
 def mask_secret(secret: str) -> None:
     """Have Airflow star ``secret`` out wherever it is logged."""
     place = "airflow.sdk.log"

@@ -4,7 +4,9 @@ No Airflow in here: the classes serve the pure ``api`` package and the hook too.
 turn them into what Airflow understands with :func:`airflow_provider_digitalhuman.compat.airflow_retries`.
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+from airflow_provider_digitalhuman.api.redact import excerpt
 
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.api.response import VideoTask
@@ -13,6 +15,7 @@ OnUnknownSubmission = Literal["fail", "resubmit"]
 """What a DAG author may choose for :class:`SubmissionUnknownError`."""
 OnVideoFailed = Literal["fail", "retry"]
 """What a DAG author may choose for :class:`VideoFailedError`."""
+_ID_STANDS: Final = "An ID stands in the answer:"
 
 
 class DigitalHumanError(Exception):
@@ -74,12 +77,14 @@ class RequestRefusedError(DigitalHumanError):
 class SubmissionUnknownError(DigitalHumanError):
     """The request left, and nothing proves whether a video was accepted and charged (contract F3-F5, F12, F24, F25).
 
-    :param video_task_id: an ID that stood in the answer, None if there was none.
+    :param video_task_id: an ID that stands in the answer, so possibly the video task's; the message names it, too.
     """
 
     ends_retries = True
 
     def __init__(self, message: str, *, video_task_id: str | None = None) -> None:
+        if video_task_id is not None and _ID_STANDS not in message:
+            message = f"{message} {_ID_STANDS} {excerpt(video_task_id)}."
         super().__init__(message)
         self.video_task_id = video_task_id
 

@@ -31,15 +31,18 @@ def create_recorded(hook: "DigitalHumanHook", request: "VideoRequest", context: 
     if isinstance(submission.decide(request, base_url), Send):
         video_task = hook.create_video(request, observer=submission)
     else:
-        video_task = current_task(hook, submission.recorded_task())
+        video_task = current_task(hook, submission.recorded_task(), request.video_url)
     _end_record_on_success(task, submission)
     return video_task
 
 
-def current_task(hook: "DigitalHumanHook", recorded: "VideoTask") -> "VideoTask":
-    """Return the state of a video that was submitted before: as the API reports it now, else as it was recorded."""
+def current_task(hook: "DigitalHumanHook", recorded: "VideoTask", sent_video_url: str) -> "VideoTask":
+    """Return the state of a video that was submitted before: as the API reports it now, else as it was recorded.
+
+    :param sent_video_url: the clip that the video is made of.
+    """
     try:
-        return hook.get_video(recorded.id)
+        return hook.get_video(recorded.id, sent_video_url)
     except DigitalHumanError as error:
         log.warning("The state of video task %s could not be asked for: %s", recorded.id, error)
         return recorded

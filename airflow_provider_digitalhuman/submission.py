@@ -306,8 +306,7 @@ class Submission:
         sent = f"Try {record.try_number} sent it at {record.sent_at}: {record.sent}."
         # Airflow can give up a try that runs: what it learned after that is only in its log.
         logged = "" if record.try_number == self._facts.try_number else " Its log may name the ID."
-        found = f" An ID stood in the answer: {record.possible_id}." if record.possible_id else ""
-        look = f"{sent}{logged}{found} Look in the vendor's console for a task"
+        look = f"{sent}{logged} Look in the vendor's console for a task"
         if not self.outlasts_try:
             return f"{look} before you clear this task: that submits again."
         address = self._facts.address

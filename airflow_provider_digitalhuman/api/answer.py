@@ -28,11 +28,13 @@ _NOT_BY_CHANCE: Final = 16
 class Answer(NamedTuple):
     """An HTTP answer as it came.
 
-    :param http_status: HTTP status code.
+    :param http_status: HTTP status code; 0 where none could be read.
     :param body: the body's bytes, decoded from any transfer encoding.
     :param retry_after: the ``Retry-After`` header (seconds or an HTTP date).
     :param location: the ``Location`` header.
     :param secret: the key that was sent: should a server echo it, it is shown to nobody.
+    :param wire: the bytes as they were received, head included, where the transport keeps them (for a create). Only
+        IDs are looked for in there.
     """
 
     http_status: int
@@ -40,6 +42,7 @@ class Answer(NamedTuple):
     retry_after: str | None = None
     location: str | None = None
     secret: str = ""
+    wire: bytes = b""
 
     def __repr__(self) -> str:
         return f"Answer({self.describe()})"
@@ -71,6 +74,10 @@ class Answer(NamedTuple):
         payload = self.json_object()
         text = self.body.decode("utf-8", "replace") if payload is None else json.dumps(payload, ensure_ascii=False)
         return _masked(text, self.secret)
+
+    def storable_id(self, text: str) -> str:
+        """Return an ID out of this answer as the reader keeps IDs: storable, and without the key."""
+        return str(_clean(text, self.secret, "id"))
 
     def target(self) -> str:
         """Return where the answer redirects to, without the query string."""

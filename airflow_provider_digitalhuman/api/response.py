@@ -14,6 +14,8 @@ from typing import Any, Final, Literal, NoReturn
 import pendulum
 
 from airflow_provider_digitalhuman.api.answer import URL_ALIASES, Answer
+from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER
+from airflow_provider_digitalhuman.api.possible_ids import possible_ids, task_ids
 from airflow_provider_digitalhuman.api.redact import excerpt
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
@@ -114,9 +116,10 @@ class VideoTask:
         return replace(_to_task(value, task_id, value), created=moment)
 
 
-def read_create(answer: Answer) -> VideoTask:
+def read_create(answer: Answer, sent_video_url: str | None = None) -> VideoTask:
     """Read the answer to ``POST /v1/digitalHuman/videos``.
 
+    :param sent_video_url: the presenter's clip where it is known: an answer that repeats it names no result by it.
     :raises AuthenticationError, InsufficientBalanceError, RateLimitError, RequestRefusedError: nothing was accepted.
     :raises SubmissionUnknownError: it cannot be told whether a video was accepted and charged.
     """
@@ -125,26 +128,34 @@ def read_create(answer: Answer) -> VideoTask:
     task_id = _task_id(task)
     if 200 <= answer.http_status < 300:
         if task_id is not None:
-            return _to_task(task, task_id, payload)
-        _raise_create_without_id(answer, payload)
+            if len(answer.body) > MAX_ANSWER:  # more than goes into XCom
+                task = {name: task[name] for name in _DOCUMENTED if name in task}
+            return _to_task(task, task_id, payload, sent_video_url)
     # An id alone can be the request's, as some gateways put it into an error; but a 429 allows another POST.
-    if task_id is not None and (_status_word(task) in _VOCABULARY or answer.http_status == 429):
-        raise _unknown(answer, f"it names a task ({task_id}) although its HTTP status says failure")
+    elif task_id is not None and (_status_word(task) in _VOCABULARY or answer.http_status == 429):
+        raise _unknown(answer, f"it names a task ({task_id}) although its HTTP status says failure", task_id)
+    if named := task_ids(answer):
+        raise _unknown(answer, f"it names a task ({named[0]}) although it is no acceptance", *named)
+    if 200 <= answer.http_status < 300:
+        _raise_create_without_id(answer, payload)
     _raise_create_http_error(answer)
 
 
-def read_query(answer: Answer, video_task_id: str) -> VideoTask:
+def read_query(answer: Answer, video_task_id: str, sent_video_url: str | None = None) -> VideoTask:
     """Read the answer to ``GET /v1/result/{id}``. No error in here says anything about the video itself.
 
+    :param sent_video_url: the presenter's clip where it is known: an answer that repeats it names no result by it.
     :raises AuthenticationError: the key was refused.
     :raises VideoTaskNotFoundError: the API does not know the ID.
-    :raises RateLimitError, QueryError: ask again later.
+    :raises RateLimitError, QueryError: ask again later; also where the answer is about another task (F26).
     """
     payload = answer.json_object()
+    other: str | None = None
     if 200 <= answer.http_status < 300 and payload is not None:
         task = _task_object(payload)
-        if _tells_status(task, payload):
-            return _to_task(task, video_task_id, payload)
+        other = _another_id(task, video_task_id)
+        if other is None and _tells_status(task, payload):
+            return _to_task(task, video_task_id, payload, sent_video_url)
     meaning = _meaning(_error_code(payload)) if answer.http_status < 300 else _HTTP_MEANING.get(answer.http_status)
     said = f"The query for video task {video_task_id} was answered with {answer.describe()}"
     match meaning:
@@ -152,6 +163,8 @@ def read_query(answer: Answer, video_task_id: str) -> VideoTask:
             raise AuthenticationError(f"The API refused the key. {said}. Check the password field of the connection.")
         case "rate_limit":
             raise RateLimitError(f"The API asks to slow down. {said}.", answer.retry_after_seconds())
+        case _ if other is not None:
+            raise QueryError(f"{said}, which is about another task ({excerpt(other)}).", answer.retry_after_seconds())
         case "not_found":
             raise VideoTaskNotFoundError(f"The API does not know the task, or the base URL is wrong. {said}.")
         case _:
@@ -178,6 +191,9 @@ _REDIRECTS: Final = frozenset({301, 307, 308})
 """302 and 303 are left out: servers send them after a POST that they have carried out."""
 _BALANCE_WORDS: Final = r"(?i)余额|欠费|充值|arrears|(?<!im)balance(?![dr])|insufficient.?(?:credit|fund|quota)"
 _MILLISECONDS_FROM: Final = 1e12
+_DOCUMENTED: Final = ("id", "object", "created", "model", "status", "video_url", "md5", "error", *URL_ALIASES)
+_MOST_SHOWN: Final = 5
+"""IDs beside the first one that an error names."""
 
 
 def _raise_create_without_id(answer: Answer, payload: Mapping[str, Any] | None) -> NoReturn:
@@ -229,10 +245,24 @@ def _refused(answer: Answer, said: str) -> DigitalHumanError:
     return kind(said)
 
 
-def _unknown(answer: Answer, why: str) -> SubmissionUnknownError:
-    return SubmissionUnknownError(
-        f"It is not known whether the video was accepted and charged: the answer is {answer.describe()}, and {why}."
+def _unknown(answer: Answer, why: str, *named: str) -> SubmissionUnknownError:
+    return unknown_with_ids(
+        f"It is not known whether the video was accepted and charged: the answer is {answer.describe()}, and {why}.",
+        answer,
+        *named,
     )
+
+
+def unknown_with_ids(message: str, answer: Answer | None, *named: str) -> SubmissionUnknownError:
+    """Return the error of a create whose outcome is unknown, with every ID that ``answer`` can name a task by.
+
+    :param answer: what came, be it broken; None if nothing did.
+    :param named: those IDs in there that are known already.
+    """
+    first, *others = dict.fromkeys((*named, *(possible_ids(answer) if answer else ()))) or (None,)
+    if others:
+        message = f"{message} It also holds {', '.join(excerpt(str(other)) for other in others[:_MOST_SHOWN])}."
+    return SubmissionUnknownError(message, video_task_id=first)
 
 
 def _task_object(payload: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -249,6 +279,12 @@ def _task_id(task: Mapping[str, Any]) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) < 10**40 else None
     return value if isinstance(value, str) and value.strip() else None
+
+
+def _another_id(task: Mapping[str, Any], video_task_id: str) -> str | None:
+    """Return the ID that ``task`` names, if it is not the one that was asked for."""
+    named = _task_id(task)
+    return None if named is None or named.strip() == video_task_id.strip() else named
 
 
 def _status_word(task: Mapping[str, Any]) -> str | None:
@@ -281,18 +317,37 @@ def _meaning(code: str | None) -> _Meaning | None:
     return None if code is None else _CODE_MEANING.get(code, "refused")
 
 
-def _to_task(task: Mapping[str, Any], task_id: str, payload: Mapping[str, Any] | None) -> VideoTask:
+def _to_task(
+    task: Mapping[str, Any], task_id: str, payload: Mapping[str, Any] | None, sent_video_url: str | None = None
+) -> VideoTask:
     return VideoTask(
         id=task_id,
         status=_status_word(task) or TaskStatus.QUEUED,
         object=_text(task.get("object")),
         created=_moment(task.get("created")),
         model=_text(task.get("model")),
-        video_url=next((url for key in ("video_url", *URL_ALIASES) if (url := _text(task.get(key)))), None),
+        video_url=_result_url(task, sent_video_url),
         md5=_md5(task.get("md5")),
         error=_error_text(task.get("error")) or _reason_beside(task, payload),
         raw=task,
     )
+
+
+def _result_url(task: Mapping[str, Any], sent_video_url: str | None) -> str | None:
+    """Return where the result lies; ``videoUrl`` is the request's field as well, so it can be the presenter's clip."""
+    for key in ("video_url", *URL_ALIASES):
+        url = _text(task.get(key))
+        repeats_request = key == "videoUrl" and _text(task.get("audioUrl")) is not None
+        if url is not None and not repeats_request and not is_same_file(url, sent_video_url):
+            return url
+    return None
+
+
+def is_same_file(url: str | None, sent_video_url: str | None) -> bool:
+    """Whether ``url`` is the clip that was sent, however its query string was signed."""
+    if url is None or sent_video_url is None:
+        return False
+    return url.strip().partition("?")[0] == sent_video_url.strip().partition("?")[0]
 
 
 def _reason_beside(task: Mapping[str, Any], payload: Mapping[str, Any] | None) -> str | None:

@@ -1,5 +1,6 @@
 """The hook: one Airflow connection, and what the API can be asked through it."""
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
     from airflow_provider_digitalhuman.api.request import VideoRequest
     from airflow_provider_digitalhuman.api.response import VideoTask
     from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
-    from airflow_provider_digitalhuman.hooks.transport import Transport, TransportError
+    from airflow_provider_digitalhuman.hooks.transport import RequestMonitor, Transport, TransportError
 
 SUBMIT_BACKOFF: Final = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further POST after one that was provably not accepted."""
+LONGEST_START: Final = 60.0
+"""Seconds from before the intent is written down to the first byte of the POST; half of Airflow's heartbeat time-out
+where that is less. A process that has stood still for longer may have been given up meanwhile (contract F29)."""
 LONGEST_RETRY_AFTER: Final = 120.0
 """Seconds of ``Retry-After`` that a worker sits out; a longer one is left to Airflow's retries."""
 QUERY_BACKOFF: Final = (1.0, 2.0, 4.0)
@@ -182,52 +186,79 @@ class DigitalHumanHook(BaseHook):
         )
 
     def _submit_once(self, request: "VideoRequest", observer: SubmissionObserver | None) -> "VideoTask":
-        from airflow_provider_digitalhuman.api.response import read_create
+        from airflow_provider_digitalhuman.compat import heartbeat_timeout
+        from airflow_provider_digitalhuman.hooks.outcome import outcome_of
+        from airflow_provider_digitalhuman.hooks.transport import RequestMonitor
 
-        if observer:
-            observer.sending()
+        monitor = RequestMonitor(latest_first_byte=time.time() + min(LONGEST_START, heartbeat_timeout() / 2))
+        intent_written = False
         try:
-            task = read_create(self._post(request))
-        except SubmissionUnknownError as error:
             if observer:
-                observer.outcome_unknown(error)
+                observer.sending()
+            intent_written = True
+            task = self._send(request, monitor)
+        except BaseException as error:
+            outcome = outcome_of(error, monitor, request)
+            as_designed = outcome is error or (monitor.request_left and isinstance(error, Exception))
+            if as_designed and intent_written:
+                _write_down(outcome, observer)
+            else:
+                self._write_down_if_possible(outcome, observer)
+            if outcome is not error and as_designed and isinstance(outcome, DigitalHumanError):
+                raise outcome from error
             raise
-        except DigitalHumanError as error:
-            if observer:
-                observer.not_accepted(error)
-            raise
-        if observer:
-            observer.accepted(task)
+        _write_down(task, observer)
         return task
 
-    def _post(self, request: "VideoRequest") -> "Answer":
+    def _send(self, request: "VideoRequest", monitor: "RequestMonitor") -> "VideoTask":
+        from airflow_provider_digitalhuman.api.response import read_create
+
+        return read_create(self._post(request, monitor), request.video_url)
+
+    def _post(self, request: "VideoRequest", monitor: "RequestMonitor") -> "Answer":
+        from airflow_provider_digitalhuman.api.response import unknown_with_ids
         from airflow_provider_digitalhuman.hooks.transport import TransportError
 
         try:
-            return self._transport.post(create_url(self.settings.base_url), request.body())
+            return self._transport.post(create_url(self.settings.base_url), request.body(), monitor)
         except TransportError as error:
             if error.request_left:
-                raise SubmissionUnknownError(_unknown_outcome(error)) from error
+                raise unknown_with_ids(_unknown_outcome(error), error.partial) from error
             raise ServiceUnreachableError(
                 f"The API at {self.settings.base_url} could not be reached, nothing was sent: {error}."
                 " Check the host field of the connection, the network and the proxy."
             ) from error
 
-    def get_video(self, video_task_id: str) -> "VideoTask":
+    def _write_down_if_possible(
+        self, outcome: "VideoTask | DigitalHumanError", observer: SubmissionObserver | None
+    ) -> None:
+        """Write down the outcome of a submission that something else ends: that is what is raised then."""
+        known = outcome if isinstance(outcome, DigitalHumanError) else f"video task {outcome.id} was accepted."
+        self.log.warning("The submission was interrupted. What is known of it: %s", known)
+        try:
+            _write_down(outcome, observer)
+        except Exception as error:
+            self.log.warning("%s", error)
+
+    def get_video(self, video_task_id: str, sent_video_url: str | None = None) -> "VideoTask":
         """Ask for the state of a video: free of charge, repeated a few times where the answer told nothing.
 
         :param video_task_id: the vendor's task ID.
+        :param sent_video_url: the clip that the video is made of, where it is known: it is never taken for the result.
         :raises InvalidRequestError: for what can be no task ID; nothing was sent.
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: after the last attempt.
         """
         transient = (QueryError, RateLimitError, AuthenticationError, VideoTaskNotFoundError)
-        return _with_backoff(lambda: self.query_video(video_task_id), transient, QUERY_BACKOFF, self._tell)
+        return _with_backoff(
+            lambda: self.query_video(video_task_id, sent_video_url), transient, QUERY_BACKOFF, self._tell
+        )
 
-    def query_video(self, video_task_id: str) -> "VideoTask":
+    def query_video(self, video_task_id: str, sent_video_url: str | None = None) -> "VideoTask":
         """Ask once for the state of a video; what to make of a failure is the caller's to decide.
 
         After a refused key the next call reads the connection again: the key may have been replaced.
 
+        :param sent_video_url: see :meth:`get_video`.
         :raises InvalidRequestError: for what can be no task ID; nothing was sent.
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: see :func:`read_query`.
         """
@@ -238,7 +269,7 @@ class DigitalHumanHook(BaseHook):
         if self._key_refused:
             self._look_up_again()
         try:
-            return read_query(self._query(asked), asked)
+            return read_query(self._query(asked), asked, sent_video_url)
         except AuthenticationError:
             self._key_refused = True
             raise
@@ -296,11 +327,36 @@ def _judge_test_answer(answer: "Answer") -> tuple[bool, str]:
 
 
 def _unknown_outcome(error: "TransportError") -> str:
-    came = f" What came of the answer: {error.partial.describe()}." if error.partial else ""
+    came = (
+        f" What came of the answer: {error.partial.describe()}." if error.partial and error.partial.http_status else ""
+    )
     return (
         "It is not known whether the video was accepted and charged: the request left,"
         f" and no whole answer came ({error}).{came}"
     )
+
+
+def _write_down(outcome: "VideoTask | DigitalHumanError", observer: SubmissionObserver | None) -> None:
+    """Have the outcome of a POST written down, also where Airflow's time-out interrupts just that."""
+    if observer is None:
+        return
+    try:
+        _report(outcome, observer)
+    except Exception:
+        raise
+    except BaseException:
+        with contextlib.suppress(Exception):
+            _report(outcome, observer)
+        raise
+
+
+def _report(outcome: "VideoTask | DigitalHumanError", observer: SubmissionObserver) -> None:
+    if isinstance(outcome, SubmissionUnknownError):
+        observer.outcome_unknown(outcome)
+    elif isinstance(outcome, DigitalHumanError):
+        observer.not_accepted(outcome)
+    else:
+        observer.accepted(outcome)
 
 
 def _with_backoff(

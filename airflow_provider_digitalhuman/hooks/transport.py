@@ -16,7 +16,7 @@ import httpcore
 
 from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.api.answer import Answer
-from airflow_provider_digitalhuman.api.encoding import bounded, decoded
+from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, MAX_CREATE_ANSWER, bounded, decoded, decoded_part
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 from airflow_provider_digitalhuman.hooks.route import Route
@@ -31,16 +31,11 @@ for _name in ("httpcore.http11", "httpcore.socks"):
     logging.getLogger(_name).addFilter(lambda record: not _own_request.get())
 
 
-LONGEST_START: Final = 60.0
-"""Seconds, beside those for connecting, from the beginning of a request to its first byte. A process that has stood
-still for longer may have been given up meanwhile."""
-
-
 class TransportError(Exception):
     """No whole answer came.
 
     :param request_left: False where it is certain that no byte of the request left this machine.
-    :param partial: the answer as far as it came, None if not even its head did.
+    :param partial: the answer as far as it came, see :meth:`RequestMonitor.partial`.
     """
 
     def __init__(self, reason: str, *, request_left: bool, partial: Answer | None = None) -> None:
@@ -54,7 +49,8 @@ class Transport:
 
     Each thread has its own connection: a hook may be shared, and one must neither end nor answer for the other.
 
-    :raises InvalidConnectionError: see :meth:`Route.of`; and for a SOCKS proxy without the package that speaks to it.
+    :raises InvalidConnectionError: see :meth:`Route.of`; for a SOCKS proxy without the package that speaks to it; and
+        for a proxy's login outside ASCII.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
@@ -66,6 +62,12 @@ class Transport:
                 "A SOCKS proxy needs the packages socksio and PySocks: install airflow-provider-digitalhuman[socks]"
                 " where the workers run."
             )
+        # No two HTTP libraries encode them alike: the download of a paid video could be refused then.
+        if not "".join(self.route.proxy_login() or ()).isascii():
+            raise InvalidConnectionError(
+                "The user or password of the proxy holds a character outside ASCII, which is not sent the same way by"
+                " all that a worker does: give the proxy a login of ASCII characters."
+            )
         self._own = threading.local()
 
     def get(self, url: str) -> Answer:
@@ -73,16 +75,18 @@ class Transport:
 
         :raises TransportError: if no whole answer came.
         """
-        return self._request("GET", url, self._settings.query_timeout)
+        return self._request("GET", url, self._settings.query_timeout, RequestMonitor())
 
-    def post(self, url: str, body: dict[str, Any]) -> Answer:
+    def post(self, url: str, body: dict[str, Any], monitor: "RequestMonitor") -> Answer:
         """POST ``body`` as JSON once, within the submit time-out.
 
-        :raises TransportError: if no whole answer came; it says whether the request left.
+        :param monitor: says, whatever is raised in here, whether the request left and what came of its answer.
+        :raises TransportError: if no whole answer came.
         """
         # On a fresh connection: a kept one can be closed by the server at the very moment the POST leaves.
         self.close()
-        return self._request("POST", url, self._settings.submit_timeout, json.dumps(body).encode())
+        monitor.keeps_wire = True
+        return self._request("POST", url, self._settings.submit_timeout, monitor, json.dumps(body).encode())
 
     def close(self) -> None:
         """Close this thread's connection; the next request opens another."""
@@ -90,31 +94,38 @@ class Transport:
         if line is not None:
             line.pool.close()
 
-    def _request(self, method: str, url: str, timeout: float, content: bytes | None = None) -> Answer:
-        line, connect_timeout = self._line(), self._settings.connect_timeout
-        watch = line.watch = _Watch(connect_timeout, timeout)
-        limits = {"connect": connect_timeout, "write": timeout}
-        response: httpcore.Response | None = None
-        body = b""
+    def _request(
+        self, method: str, url: str, timeout: float, monitor: "RequestMonitor", content: bytes | None = None
+    ) -> Answer:
+        most = MAX_ANSWER if content is None else MAX_CREATE_ANSWER
+        connect_timeout = self._settings.connect_timeout
+        monitor.begin(connect_timeout, timeout, self._settings.api_key)
+        line = self._line()
+        line.monitor = monitor
+        headers = self._headers(content)
         unlogged = _own_request.set(True)
         try:
             with line.pool.stream(
                 method,
                 url,
-                headers=self._headers(content),
+                headers=headers,
                 content=content,
-                extensions={"timeout": limits},
+                extensions={"timeout": {"connect": connect_timeout, "write": timeout}},
             ) as response:
+                monitor.response = response
                 for piece in response.iter_stream():
-                    body += piece
-                    bounded(len(body))
-            return self._answer(response, decoded(body, _header(response, b"content-encoding") or ""))
-        except Exception as error:  # whatever it is: only the watch knows whether the request left
-            reason = f"no whole answer within {timeout:g} s" if watch.timed_out else self._reason(error)
-            partial = None if response is None else self._answer(response, body)
-            raise TransportError(reason, request_left=watch.request_left, partial=partial) from None
+                    monitor.body += piece
+                    bounded(len(monitor.body), most)
+                monitor.finish(most)
+        except Exception as error:  # whatever it is: only the monitor knows whether the request left
+            if monitor.answer is None:
+                reason = f"no whole answer within {timeout:g} s" if monitor.timed_out else self._reason(error)
+                partial = monitor.partial()
+                raise TransportError(reason, request_left=monitor.request_left, partial=partial) from None
         finally:
             _own_request.reset(unlogged)
+        assert monitor.answer is not None
+        return monitor.answer
 
     def _line(self) -> "_Line":
         line: _Line | None = getattr(self._own, "line", None)
@@ -132,15 +143,6 @@ class Transport:
             *(() if content is None else (("Content-Type", "application/json"),)),
         ]
 
-    def _answer(self, response: httpcore.Response, body: bytes) -> Answer:
-        return Answer(
-            response.status,
-            body,
-            retry_after=_header(response, b"retry-after"),
-            location=_header(response, b"location"),
-            secret=self._settings.api_key,
-        )
-
     def _reason(self, error: Exception) -> str:
         return f"{type(error).__name__}: {error}".replace(self._settings.api_key, "***")
 
@@ -149,42 +151,91 @@ def _header(response: httpcore.Response, wanted: bytes) -> str | None:
     return next((value.decode("latin-1") for name, value in response.headers if name.lower() == wanted), None)
 
 
-class _Watch:
-    """Whether a byte of a request can have left, and the deadline for its whole answer.
+class RequestMonitor:
+    """What became of one request: whether a byte of it can have left this machine, and what came of its answer.
 
-    :param connect_timeout: seconds that each answer may take before the request leaves: a proxy's.
-    :param seconds: how long the answer to the request may take.
+    :param latest_first_byte: Unix seconds after which its first byte must not leave any more; None for any time. By the
+        wall clock, as the other one stands still with a suspended machine.
     """
 
-    def __init__(self, connect_timeout: float, seconds: float) -> None:
+    def __init__(self, latest_first_byte: float | None = None) -> None:
         self.request_left = False
         self.timed_out = False
-        self._connect_timeout = connect_timeout
-        self._seconds = seconds
-        self._deadline = 0.0
-        self._begun = time.time()  # the wall clock, as the other one stands still with a suspended machine
+        self.keeps_wire = False
+        self.response: httpcore.Response | None = None
+        self.body = bytearray()
+        self.answer: Answer | None = None
+        """The answer once it is whole."""
+        self._latest_first_byte = latest_first_byte
+        self._wire = bytearray()
+        self._connect_timeout = self._seconds = self._deadline = 0.0
+        self.secret = ""
+
+    def begin(self, connect_timeout: float, seconds: float, secret: str) -> None:
+        """Set the limits.
+
+        :param connect_timeout: seconds that each answer may take before the request leaves: a proxy's.
+        :param seconds: how long the answer to the request may take.
+        :param secret: the key that is sent.
+        """
+        self._connect_timeout, self._seconds, self.secret = connect_timeout, seconds, secret
 
     def leaving(self, data: bytes) -> None:
-        """Be told of what is written next; what fails before the request's first bytes was not sent.
+        """Note what is written next; what fails before the request's first bytes was not sent.
 
         :raises TimeoutError: where it is too late for them.
         """
         if data and not self.request_left and not data.startswith(_TO_A_PROXY):
-            late = time.time() - self._begun - 3 * self._connect_timeout  # for a proxy, its tunnel and TLS
-            if late > LONGEST_START:
-                raise TimeoutError(f"this process stood still, and is {late:.0f} s late")
+            late = time.time() - self._latest_first_byte if self._latest_first_byte is not None else 0.0
+            if late > 0:
+                raise TimeoutError(f"this process stood still, the request is {late:.0f} s too late")
             self.request_left = True
             self._deadline = time.monotonic() + self._seconds
+
+    def received(self, data: bytes) -> None:
+        """Note what came off the wire."""
+        if self.keeps_wire and self.request_left and len(self._wire) < MAX_CREATE_ANSWER:
+            self._wire += data
 
     def time_left(self) -> float:
         """Return the seconds that the next bytes may take."""
         return self._deadline - time.monotonic() if self.request_left else self._connect_timeout
 
+    def finish(self, most: int) -> None:
+        """Note that the answer is whole.
+
+        :raises ValueError, zlib.error: see :func:`decoded`.
+        """
+        assert self.response is not None
+        self.answer = self._answer(self.response, decoded(bytes(self.body), self._encoding(), most))
+
+    def partial(self) -> Answer | None:
+        """Return the answer as far as it came, decoded as far as it can be; None if nothing came.
+
+        Its HTTP status is 0 if not even its head could be read.
+        """
+        if self.response is not None:
+            return self._answer(self.response, decoded_part(bytes(self.body), self._encoding()))
+        return Answer(0, b"", secret=self.secret, wire=bytes(self._wire)) if self._wire else None
+
+    def _encoding(self) -> str:
+        return (_header(self.response, b"content-encoding") if self.response else None) or ""
+
+    def _answer(self, response: httpcore.Response, body: bytes) -> Answer:
+        return Answer(
+            response.status,
+            body,
+            retry_after=_header(response, b"retry-after"),
+            location=_header(response, b"location"),
+            secret=self.secret,
+            wire=bytes(self._wire),
+        )
+
 
 class _Line(httpcore.NetworkBackend):
-    """One thread's way to the API, and the watch of its present request."""
+    """One thread's way to the API, and the monitor of its present request."""
 
-    watch: _Watch
+    monitor: RequestMonitor
 
     def __init__(self, route: Route) -> None:
         self._network = httpcore.SyncBackend()
@@ -200,25 +251,27 @@ class _Line(httpcore.NetworkBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A stream that ends with the watch's time: an answer that drips would outlast any limit for each read."""
+    """A stream that ends with the monitor's time: an answer that drips would outlast any limit for each read."""
 
     def __init__(self, stream: httpcore.NetworkStream, line: _Line) -> None:
         self._stream = stream
         self._line = line
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        watch = self._line.watch
-        left = watch.time_left()
+        monitor = self._line.monitor
+        left = monitor.time_left()
         try:
             if left > 0:
-                return self._stream.read(max_bytes, left)
+                data = self._stream.read(max_bytes, left)
+                monitor.received(data)
+                return data
         except httpcore.ReadTimeout:
             pass
-        watch.timed_out = True
+        monitor.timed_out = True
         return b""  # as if the server had ended here: what has come can be a whole answer
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._line.watch.leaving(buffer)
+        self._line.monitor.leaving(buffer)
         self._stream.write(buffer, timeout)
 
     def close(self) -> None:

@@ -24,14 +24,16 @@ class Delivery:
 
     :param hook: asks for the fresh URL; its connection says how to reach servers.
     :param video_task_id: the vendor's task ID.
+    :param sent_video_url: the clip that the video is made of, where it is known: it is never taken for the result.
     :param task: the task as the API told it last.
     :param archived: the stored file.
     :param seconds: how long it took, or has taken when it failed.
     """
 
-    def __init__(self, hook: "DigitalHumanHook", video_task_id: str) -> None:
+    def __init__(self, hook: "DigitalHumanHook", video_task_id: str, sent_video_url: str | None = None) -> None:
         self.hook = hook
         self.video_task_id = video_task_id
+        self._sent_video_url = sent_video_url
         self.task: VideoTask | None = None
         self.archived: ArchivedVideo | None = None
         self.seconds = 0.0
@@ -83,7 +85,7 @@ class Delivery:
 
     def _fetch(self) -> "VideoTask":
         try:
-            self.task = self.hook.get_video(self.video_task_id)
+            self.task = self.hook.get_video(self.video_task_id, self._sent_video_url)
         except (AuthenticationError, VideoTaskNotFoundError) as error:  # of a video that is made: worth another try
             raise DownloadError(f"There is no fresh URL of the video: {error}") from error
         return self.task

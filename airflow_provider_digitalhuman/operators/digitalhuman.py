@@ -197,7 +197,9 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
 
         with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             submission = self._submission(context)
-            return self._conclude(context, hook, submission, lambda: task_of(event), lambda: times_of(event))
+            return self._conclude(
+                context, hook, submission, lambda: self._of_the_trigger(hook, task_of(event)), lambda: times_of(event)
+            )
 
     def on_kill(self) -> None:
         """Say what becomes of the video: the vendor has no cancel."""
@@ -247,7 +249,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         from airflow_provider_digitalhuman.recorded_submission import current_task
 
         recorded = submission.recorded_task()
-        return recorded if self.wait_for_completion else current_task(hook, recorded)
+        return recorded if self.wait_for_completion else current_task(hook, recorded, self.video_url)
 
     def _request(self, hook: DigitalHumanHook) -> VideoRequest:
         return VideoRequest(
@@ -300,7 +302,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         from airflow_provider_digitalhuman.waiting import Wait, query_outcome, wait_blocking
 
         def query() -> "VideoTask":
-            return hook.query_video(task.id)
+            return hook.query_video(task.id, self.video_url)
 
         known = wait.judge(task, time.time())
         if not isinstance(known, Wait):
@@ -310,6 +312,24 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         # Once in the worker: a video that is there already needs no trigger.
         asked = wait.judge(query_outcome(query), time.time())
         return self._defer(task, wait.deadline) if isinstance(asked, Wait) else asked.result()
+
+    def _of_the_trigger(self, hook: DigitalHumanHook, task: "VideoTask") -> "VideoTask":
+        """Return the completed task that the trigger brings; it cannot know the presenter's clip, which is no result.
+
+        :raises VideoUrlMissingError: if further queries name nothing else either.
+        """
+        from airflow_provider_digitalhuman.api.response import is_same_file
+        from airflow_provider_digitalhuman.waiting import wait_blocking
+
+        if not is_same_file(task.video_url, self.video_url):
+            return task
+        return wait_blocking(
+            lambda: hook.query_video(task.id, self.video_url),
+            self._new_wait(task),
+            say=self.log.info,
+            sleep=time.sleep,
+            clock=time.time,
+        )
 
     def _defer(self, task: "VideoTask", deadline: float) -> NoReturn:
         from airflow_provider_digitalhuman.triggers.digitalhuman import deferral
@@ -374,7 +394,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             return
         from airflow_provider_digitalhuman.operators.delivery import Delivery
 
-        self._delivery = Delivery(hook, task.id)
+        self._delivery = Delivery(hook, task.id, self.video_url)
         try:
             self._delivery.run(
                 context,

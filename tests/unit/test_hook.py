@@ -1,6 +1,7 @@
 """The hook's promises to its callers: bounded attempts, the observer's order of events, the connection test."""
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -8,9 +9,11 @@ from typing import Any
 
 import httpcore
 import pytest
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout
 
 from airflow_provider_digitalhuman import exceptions
+from airflow_provider_digitalhuman.api import response
+from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import (
@@ -26,8 +29,9 @@ from airflow_provider_digitalhuman.exceptions import (
     SubmissionUnknownError,
     VideoTaskNotFoundError,
 )
+from airflow_provider_digitalhuman.hooks import transport
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
-from tests.unit.raw_server import Peer, RawServer, answering, http_answer
+from tests.unit.raw_server import PATIENCE, Peer, RawServer, answering, http_answer
 
 Connect = Callable[..., DigitalHumanHook]
 Serve = Callable[..., RawServer]
@@ -275,25 +279,237 @@ def test_an_outcome_that_cannot_be_written_down_ends_it(
     assert server.posts == 1
 
 
-@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
-def test_what_kills_the_process_during_the_post_is_not_taken_for_an_outcome(
-    connect: Connect, serve: Serve, monkeypatch: pytest.MonkeyPatch, signal: type[BaseException]
+# --- whatever is raised -----------------------------------------------------------------------------------------------
+
+INTERRUPTIONS = [KeyboardInterrupt, SystemExit, AirflowTaskTimeout]
+RAISED = [*INTERRUPTIONS, TypeError, MemoryError, RecursionError, OSError, LedgerIsDownError, InvalidConnectionError]
+REFUSED = http_answer(400)
+
+
+def is_interruption(error: type[BaseException]) -> bool:
+    return not issubclass(error, Exception)
+
+
+@pytest.mark.parametrize("error", RAISED)
+@pytest.mark.parametrize("place", ["intent", "body", "json", "line", "headers", "pool", "network"])
+def test_exception_before_first_byte_releases_record(
+    connect: Connect,
+    serve: Serve,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    error: type[BaseException],
 ) -> None:
-    """A time-out or SIGTERM of Airflow comes as an exception out of nowhere: the intent stays as it was."""
     server = serve(answering(QUEUED))
     hook, observer = connect(server.url), Ledger()
-    monkeypatch.setattr(httpcore.Response, "iter_stream", _raise(signal))
-    with pytest.raises(signal):
+    owner, name = {
+        "intent": (Ledger, "sending"),
+        "body": (VideoRequest, "body"),
+        "json": (transport.json, "dumps"),
+        "line": (transport.Transport, "_line"),
+        "headers": (transport.Transport, "_headers"),
+        "pool": (httpcore.ConnectionPool, "stream"),
+        "network": (httpcore.SyncBackend, "connect_tcp"),
+    }[place]
+    monkeypatch.setattr(owner, name, _raise(error))
+    # What an HTTP library raises means that the API cannot be reached, which is tried again.
+    is_wrapped = place in ("pool", "network") and not is_interruption(error)
+    with pytest.raises(ServiceUnreachableError if is_wrapped else error):
+        hook.create_video(REQUEST, observer)
+    assert server.posts == 0
+    assert set(observer.names) - {"sending"} == {"not_accepted"}
+    assert len(waits) == (4 if is_wrapped else 0)
+
+
+@pytest.mark.parametrize("error", RAISED)
+def test_failed_release_is_only_logged_and_original_error_raised(
+    connect: Connect,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    everything_logged: Callable[[], str],
+    error: type[BaseException],
+) -> None:
+    server = serve(answering(QUEUED))
+    hook, observer = connect(server.url), Ledger(fail_at="not_accepted")
+    monkeypatch.setattr(Ledger, "sending", _raise(error))
+    with pytest.raises(error):
+        hook.create_video(REQUEST, observer)
+    assert server.posts == 0
+    assert observer.names == ["not_accepted"]
+    assert "not_accepted" in everything_logged()  # the words of LedgerIsDownError
+
+
+@pytest.mark.parametrize("error", RAISED)
+@pytest.mark.parametrize("place", ["head", "body", "end", "decoding"])
+def test_exception_after_first_byte_is_unknown_outcome(
+    connect: Connect, serve: Serve, waits: list[float], monkeypatch: pytest.MonkeyPatch, place: str, error: Any
+) -> None:
+    arrived = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        arrived.set()
+        peer.send(QUEUED)
+
+    def raise_when_arrived(*_: Any, **__: Any) -> None:
+        arrived.wait(PATIENCE)
+        raise error
+
+    server = serve(script)
+    hook, observer = connect(server.url), Ledger()
+    owner, name = {
+        "head": (httpcore._sync.http11.HTTP11Connection, "_receive_response_headers"),
+        "body": (httpcore.Response, "iter_stream"),
+        "end": (transport.RequestMonitor, "finish"),
+        "decoding": (transport, "decoded"),
+    }[place]
+    monkeypatch.setattr(owner, name, raise_when_arrived)
+    with pytest.raises(error if is_interruption(error) else SubmissionUnknownError):
         hook.create_video(REQUEST, observer)
     assert server.posts == 1
-    assert observer.names == ["sending"]
+    assert observer.names == ["sending", "outcome_unknown"]
+    assert error.__name__ in str(observer.events[-1][1])
+    assert waits == []
+
+
+@pytest.mark.parametrize("error", RAISED)
+@pytest.mark.parametrize("answer", [QUEUED, too_many(), REFUSED])
+@pytest.mark.parametrize("place", ["json_object", "describe"])
+def test_fault_of_reader_is_unknown_outcome(
+    connect: Connect,
+    serve: Serve,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    answer: bytes,
+    error: Any,
+) -> None:
+    if place == "describe" and answer is QUEUED:
+        place = "storable_id"  # nothing is shown of an acceptance
+        answer = http_answer(200, '{"code": 0, "data": {"taskId": "T"}}')
+    server = serve(answering(answer))
+    hook, observer = connect(server.url), Ledger()
+    monkeypatch.setattr(Answer, place, _raise(error))
+    with pytest.raises(error if is_interruption(error) else SubmissionUnknownError):
+        hook.create_video(REQUEST, observer)
+    assert server.posts == 1
+    assert observer.names == ["sending", "outcome_unknown"]
+    assert waits == []
+
+
+@pytest.mark.parametrize("error", INTERRUPTIONS)
+@pytest.mark.parametrize("place", ["close", "read"])
+@pytest.mark.parametrize(
+    ("answer", "step"), [(QUEUED, "accepted"), (REFUSED, "not_accepted"), (http_answer(502), "outcome_unknown")]
+)
+def test_interruption_loses_no_answer_that_is_there(
+    connect: Connect,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    answer: bytes,
+    step: str,
+    error: type[BaseException],
+) -> None:
+    """A time-out of Airflow's comes when the answer is whole, and nobody has read it yet."""
+    server = serve(answering(answer))
+    hook, observer = connect(server.url), Ledger()
+    owner, name = {"close": (httpcore.Response, "close"), "read": (response, "read_create")}[place]
+    monkeypatch.setattr(owner, name, _raise(error))
+    with pytest.raises(error):
+        hook.create_video(REQUEST, observer)
+    assert server.posts == 1
+    assert observer.names == ["sending", step]
+    if step == "accepted":
+        assert observer.events[-1][1].id == "abc"
+
+
+@pytest.mark.parametrize("error", INTERRUPTIONS)
+def test_interruption_in_middle_of_answer_keeps_id_that_was_read(
+    connect: Connect, serve: Serve, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    server = serve(answering(http_answer(200, '{"id": "T-1", "status": "queued"' + " " * 100 + "}")))
+    hook, observer = connect(server.url), Ledger()
+    iter_stream = httpcore.Response.iter_stream
+
+    def first_piece_only(self: httpcore.Response) -> Any:
+        for piece in iter_stream(self):
+            yield piece[:60]
+            raise error
+
+    monkeypatch.setattr(httpcore.Response, "iter_stream", first_piece_only)
+    with pytest.raises(error):
+        hook.create_video(REQUEST, observer)
+    assert server.posts == 1
+    assert observer.names == ["sending", "outcome_unknown"]
+    assert observer.events[-1][1].video_task_id == "T-1"
+
+
+@pytest.mark.parametrize("error", INTERRUPTIONS)
+@pytest.mark.parametrize(("answer", "step"), [(QUEUED, "accepted"), (http_answer(502), "outcome_unknown")])
+def test_interrupted_write_of_outcome_is_made_again(
+    connect: Connect,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: bytes,
+    step: str,
+    error: type[BaseException],
+) -> None:
+    server = serve(answering(answer))
+    hook, observer = connect(server.url), Ledger()
+    written = getattr(Ledger, step)
+    interruptions = iter([error])
+
+    def interrupted_once(self: Ledger, what: Any) -> None:
+        for interruption in interruptions:
+            raise interruption
+        written(self, what)
+
+    monkeypatch.setattr(Ledger, step, interrupted_once)
+    with pytest.raises(error):
+        hook.create_video(REQUEST, observer)
+    assert server.posts == 1
+    assert observer.names == ["sending", step]
+
+
+@pytest.mark.parametrize("error", [TypeError, AirflowTaskTimeout])
+def test_key_in_words_of_exception_is_not_written_down(
+    connect: Connect, serve: Serve, monkeypatch: pytest.MonkeyPatch, key: str, error: type[BaseException]
+) -> None:
+    def reveal(*_: Any) -> None:
+        raise error(f"no such header: Bearer {key}")
+
+    server = serve(answering(QUEUED))
+    for owner, name in ((transport.Transport, "_headers"), (transport.RequestMonitor, "finish")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, reveal)
+            observer = Ledger()
+            with pytest.raises((error, SubmissionUnknownError)):
+                connect(server.url).create_video(REQUEST, observer)
+            assert key not in str(observer.events[-1][1])
+            assert "no such header" in str(observer.events[-1][1])
+
+
+@pytest.mark.parametrize("password", ["p%C3%A4ss", "p%FCss", "%E5%AF%86%E7%A0%81"])
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
+def test_proxy_login_outside_ascii_is_refused_before_intent(
+    connect: Connect, serve: Serve, password: str, scheme: str
+) -> None:
+    proxy = serve(answering(QUEUED))
+    observer = Ledger()
+    proxies = f"{scheme}://user:{password}@127.0.0.1:{proxy.port}"
+    with pytest.raises(InvalidConnectionError, match="outside ASCII") as caught:
+        connect("http://api.example.com", extra={"proxies": proxies}).create_video(REQUEST, observer)
+    assert password not in str(caught.value)
+    assert observer.events == []
+    assert proxy.connections == 0
 
 
 def _raise(error: type[BaseException]) -> Callable[..., None]:
-    def hook(*args: Any, **kwargs: Any) -> None:
+    def raising(*args: Any, **kwargs: Any) -> None:
         raise error
 
-    return hook
+    return raising
 
 
 # --- get_video --------------------------------------------------------------------------------------------------------

@@ -144,6 +144,6 @@ def test_hook_with_context_keeps_the_record_where_the_operator_does(
 def test_final_errors_are_the_errors_they_stand_for():
     with pytest.raises(SubmissionUnknownError) as unknown, compat.final_if_unknown():
         raise SubmissionUnknownError("why", video_task_id="v?")
-    assert (str(unknown.value), unknown.value.video_task_id) == ("why", "v?")
+    assert (str(unknown.value), unknown.value.video_task_id) == ("why An ID stands in the answer: v?.", "v?")
     with pytest.raises(ValueError, match="other"), compat.final_if_unknown():
         raise ValueError("other")

@@ -61,6 +61,56 @@ def query(content: Any = b"", http_status: int = 200, **headers: str) -> VideoTa
     return read_query(answer(content, http_status, **headers), ID)
 
 
+# --- any answer at all ------------------------------------------------------------------------------------------------
+
+statuses = st.one_of(
+    st.sampled_from([200, 201, 204, 302, 400, 401, 402, 403, 404, 429, 500, 503]), st.integers(100, 599)
+)
+headers = st.one_of(st.none(), st.text(max_size=20))
+words = st.sampled_from(
+    ["queued", "processing", "completed", "failed", "cancelled", "expired", "FAILED", "error", "", "204", "401", "-1"]
+)
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(min_value=10**30),
+    st.floats(),
+    st.text(max_size=10),
+    words,
+    st.sampled_from([0, 200, 204, 401, 429, 500, -1, "0", "200", "AuthenticationError", "余额不足", "\x00", "\ud800"]),
+)
+names = st.one_of(
+    st.sampled_from(
+        *[
+            [
+                "id",
+                "status",
+                "code",
+                "msg",
+                "message",
+                "data",
+                "error",
+                "type",
+                "created",
+                "object",
+                "model",
+                "md5",
+                "path",
+            ]
+        ]
+    ),
+    st.sampled_from(["video_url", "result_url", "videoUrl", "progress", "amount", "timestamp", "requestId"]),
+    st.text(max_size=4),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=5)),
+    max_leaves=8,
+)
+objects = st.dictionaries(names, values, max_size=8)
+
+
 # --- create: accepted -------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +330,159 @@ def test_an_id_that_came_with_an_error_status_is_in_the_message() -> None:
         create(QUEUED, 502)
 
 
+# --- F24, F25: an ID in an answer that is no acceptance ---------------------------------------------------------------
+
+OTHER_NAMES = ["taskId", "task_id", "taskid", "TASK_ID", "TaskID", "videoId", "video_id", "projectId", "Project_Id"]
+NO_SUCCESS: list[tuple[int, dict[str, Any]]] = [
+    *((status, {"msg": "no"}) for status in (400, 401, 402, 403, 404, 405, 413, 415, 422, 429, 301, 307, 308)),
+    *((200, {"code": code, "msg": "success"}) for code in (1, -1, 1001, "204", 402, 429, 404, "InvalidParameter")),
+]
+
+
+@pytest.mark.parametrize(("http_status", "content"), NO_SUCCESS)
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_create_reader_takes_failure_that_names_task_for_unknown(
+    http_status: int, content: dict[str, Any], name: str
+) -> None:
+    for whole in (
+        {**content, name: ID},
+        {**content, "data": {name: ID}},
+        {**content, "data": {"list": [{"task": {name: [ID]}}]}},
+        {**content, "data": json.dumps({name: ID})},
+    ):
+        with pytest.raises(SubmissionUnknownError) as caught:
+            create(whole, http_status)
+        assert caught.value.video_task_id == ID
+        assert f"An ID stands in the answer: {ID}." in str(caught.value)
+
+
+@pytest.mark.parametrize(("http_status", "content"), NO_SUCCESS)
+@pytest.mark.parametrize("value", [None, "", " ", True, {}, [], 1.5])
+def test_create_reader_takes_empty_task_id_for_none(http_status: int, content: dict[str, Any], value: Any) -> None:
+    with pytest.raises(DigitalHumanError) as with_it:
+        create({**content, "data": {"taskId": value, "projectId": value}}, http_status)
+    with pytest.raises(DigitalHumanError) as without_it:
+        create({**content, "data": {}}, http_status)
+    assert type(with_it.value) is type(without_it.value) is not SubmissionUnknownError
+
+
+@pytest.mark.parametrize("name", ["requestId", "userTaskId", "task", "taskIds", "id_task", "traceid", "taskName"])
+def test_create_reader_takes_other_names_for_no_task(name: str) -> None:
+    with pytest.raises(RateLimitError):
+        create({"code": 429, name: ID, "data": {name: ID}}, 429)
+
+
+@pytest.mark.parametrize("http_status", [400, 401, 403, 404, 422])
+def test_create_reader_takes_bare_id_of_client_error_for_request_id(http_status: int) -> None:
+    with pytest.raises(DigitalHumanError) as caught:
+        create({"id": "req-1", "msg": "no"}, http_status)
+    assert type(caught.value) is not SubmissionUnknownError
+
+
+LONG = {"msg": "x" * 400}
+WITH_ID: list[tuple[str, int, Any, str]] = [
+    ("no success", 500, {**LONG, "id": ID}, ID),
+    ("no success", 502, {**LONG, "data": {"taskId": 77}}, "77"),
+    ("no success", 500, {"id": "the request's", "taskId": ID}, ID),
+    ("no code", 200, {**LONG, "code": 0, "data": {"taskId": ID}}, ID),
+    ("a list", 200, [{**LONG, "id": ID}], ID),
+    ("cut short", 200, json.dumps({**LONG, "id": ID, "status": "queued"}).encode()[:-3], ID),
+    ("cut short", 200, json.dumps({**LONG, "id": 778, "status": "queued"}).encode()[:-3], "778"),
+    ("cut short in utf-16", 200, json.dumps({**LONG, "id": ID, "status": 0}).encode("utf-16-le")[:-3], ID),
+    ("cut short in gbk", 200, json.dumps({"msg": "素材", "id": ID, "x": 0}, ensure_ascii=False).encode("gbk")[:-1], ID),
+    ("a page", 502, f'<html>{"x" * 400}<script>var answer = {{"id": "{ID}"}}</script>'.encode(), ID),
+    ("too deep", 200, b'{"x": ' + b"[" * 2000 + f'{{"id": "{ID}"}}'.encode() + b"]" * 2000 + b"}", ID),
+    ("escapes in the name", 200, b'{"data": {"\\u0074askId": "' + ID.encode() + b'"}}', ID),
+    ("escapes in the value", 500, b'{"id": "\\u4efb\\u52a1/1"}', "任务/1"),
+    ("a quote in the value", 500, b'{"id": "a\\"b"}', 'a"b'),
+    ("no storable text", 500, b'{"id": "a\\u0000b\\ud800"}', "ab?"),
+    ("a bad escape", 500, b'{"id": "a\\x"}', "a\\x"),
+]
+
+
+@pytest.mark.parametrize(("case", "http_status", "content", "task_id"), WITH_ID)
+def test_create_reader_finds_id_in_whatever_came(case: str, http_status: int, content: Any, task_id: str) -> None:
+    with pytest.raises(SubmissionUnknownError, match="An ID stands in the answer: ") as caught:
+        create(content, http_status)
+    assert caught.value.video_task_id == task_id, case
+    assert f"{task_id}." in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", HTML, {}, {"id": None}, b'{"id": "abc', b'{"id": 12', {"ids": [ID]}])
+def test_create_reader_names_no_id_where_none_is(content: Any) -> None:
+    with pytest.raises(SubmissionUnknownError) as caught:
+        create(content, 500)
+    assert caught.value.video_task_id is None
+    assert "An ID stands" not in str(caught.value)
+
+
+def test_create_reader_names_further_ids() -> None:
+    with pytest.raises(
+        SubmissionUnknownError, match=r"also holds b-2, c-3\..*An ID stands in the answer: a-1\."
+    ) as caught:
+        create({"code": 1, "data": {"projectId": "c-3", "videoId": "b-2", "taskId": "a-1"}})
+    assert caught.value.video_task_id == "a-1"
+
+
+def test_create_reader_keeps_key_out_of_ids() -> None:
+    with pytest.raises(SubmissionUnknownError) as caught:
+        create({"code": 1, "data": {"taskId": KEY, "videoId": f"v-{KEY}"}}, secret=KEY)
+    assert KEY not in str(caught.value)
+    assert KEY not in str(caught.value.video_task_id)
+
+
+def test_unknown_error_names_its_id_once() -> None:
+    first = SubmissionUnknownError("It is not known.", video_task_id=ID)
+    again = SubmissionUnknownError(f"{first} Look there.", video_task_id=first.video_task_id)
+    assert str(again) == f"It is not known. An ID stands in the answer: {ID}. Look there."
+    assert again.video_task_id == ID
+
+
+@given(content=objects, name=st.sampled_from(OTHER_NAMES), http_status=st.sampled_from([400, 401, 402, 404, 429, 308]))
+def test_proof_that_nothing_was_accepted_never_names_task(content: Any, name: str, http_status: int) -> None:
+    body = json.dumps({**content, name: ID}).encode()
+    with pytest.raises(SubmissionUnknownError):
+        read_create(Answer(http_status, body))
+
+
+# --- an envelope ------------------------------------------------------------------------------------------------------
+
+
+def test_create_reader_takes_id_inside_data_before_id_outside() -> None:
+    assert create({"id": "outside", "code": 0, "data": QUEUED}).id == ID
+    assert create({"id": "outside", "code": 0, "data": {"id": ID}}).id == ID
+
+
+def test_create_reader_takes_id_outside_data_where_none_is_inside() -> None:
+    task = create({"id": ID, "status": "processing", "data": {"status": "completed", "video_url": "https://h/v.mp4"}})
+    assert (task.id, task.status, task.video_url) == (ID, "processing", None)
+
+
+@pytest.mark.parametrize("word", ["queued", "processing", "completed", "failed", "rendering"])
+def test_create_reader_takes_envelope_with_status_but_no_id_for_unknown(word: str) -> None:
+    with pytest.raises(SubmissionUnknownError, match="neither a task ID nor an error code") as caught:
+        create({"code": 0, "data": {"status": word}})
+    assert caught.value.video_task_id is None
+
+
+def test_query_reader_takes_id_inside_data_before_id_outside() -> None:
+    assert query({"id": "the request's", "code": 0, "data": COMPLETED}).is_completed
+    with pytest.raises(QueryError, match="another task"):
+        query({"id": ID, "code": 0, "data": {**COMPLETED, "id": "OTHER"}})
+
+
+@pytest.mark.parametrize("word", ["queued", "processing", "completed"])
+def test_query_reader_takes_envelope_with_status_but_no_id(word: str) -> None:
+    task = query({"code": 0, "msg": "ok", "data": {"status": word, "video_url": "https://cdn.example.com/v.mp4"}})
+    assert (task.id, task.status, task.video_url) == (ID, word, "https://cdn.example.com/v.mp4")
+
+
+@pytest.mark.parametrize("word", ["failed", "cancelled", "expired", "rendering"])
+def test_query_reader_does_not_take_failure_from_envelope_without_id(word: str) -> None:
+    with pytest.raises(QueryError):
+        query({"code": 0, "msg": "ok", "data": {"status": word}})
+
+
 # --- query: a task ----------------------------------------------------------------------------------------------------
 
 COMPLETED = {
@@ -353,11 +556,73 @@ def test_f17_an_unknown_word_is_a_task_that_may_run(word: str) -> None:
     assert task.status == word.lower()
 
 
-@pytest.mark.parametrize("echo", [{}, {"id": "the gateway's own"}, {"id": 5}, {"id": ""}, {"id": None}])
+@pytest.mark.parametrize("echo", [{}, {"id": ID}, {"id": f" {ID} "}, {"id": ""}, {"id": None}])
 def test_the_task_keeps_the_id_that_was_asked_for(echo: Any) -> None:
     task = query({"status": "processing", "progress": 5, **echo})
     assert task.id == ID
     assert task.to_dict()["id"] == ID
+
+
+# --- F26: an answer about another task, or one that repeats the request -----------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [lambda task: task, lambda task: {"code": 0, "data": task}])
+@pytest.mark.parametrize("other", ["OTHER", 404, "abc-1234", "ABC-123", "-"])
+@pytest.mark.parametrize("word", ["queued", "processing", "completed", "failed", "cancelled", "expired", "rendering"])
+def test_query_reader_ignores_answer_about_another_task(wrap: Any, other: Any, word: str) -> None:
+    with pytest.raises(QueryError, match=rf"about another task \({other}\)"):
+        query(wrap({**COMPLETED, "id": other, "status": word, "error": "Not Found"}))
+
+
+def test_query_reader_ignores_unknown_id_of_another_task() -> None:
+    with pytest.raises(QueryError, match="about another task"):
+        query({"code": -1, "id": "OTHER", "data": None})
+
+
+def test_query_reader_takes_refused_key_and_rate_limit_beside_another_id() -> None:
+    with pytest.raises(AuthenticationError):
+        query({**LOGIN_FAILED, "id": "req-1"})
+    with pytest.raises(RateLimitError):
+        query({"code": 429, "id": "req-1"})
+
+
+CLIP = "https://media.example.com/person.mp4?sig=1"
+RESULT = "https://cdn.example.com/v.mp4"
+
+
+@pytest.mark.parametrize("word", ["processing", "completed"])
+def test_reader_takes_video_url_beside_audio_url_for_clip(word: str) -> None:
+    content = {"id": ID, "status": word, "audioUrl": "https://media.example.com/speech.mp3", "videoUrl": CLIP}
+    for task in (query(content), create(content), query({"code": 0, "data": content})):
+        assert (task.status, task.video_url) == (word, None)
+        assert VideoTask.from_dict(json.loads(json.dumps(task.to_dict()))).video_url is None
+
+
+@pytest.mark.parametrize("name", ["video_url", "result_url"])
+def test_reader_takes_result_beside_repeated_request(name: str) -> None:
+    content = {"audioUrl": "https://media.example.com/speech.mp3", "videoUrl": CLIP, name: RESULT}
+    assert query({"id": ID, "status": "completed", **content}).video_url == RESULT
+
+
+@pytest.mark.parametrize("audio", [None, "", 0])
+def test_reader_takes_video_url_beside_empty_audio_url_for_result(audio: Any) -> None:
+    assert query({"id": ID, "status": "completed", "audioUrl": audio, "videoUrl": RESULT}).video_url == RESULT
+
+
+@pytest.mark.parametrize("name", ["video_url", "result_url", "videoUrl"])
+@pytest.mark.parametrize("repeated", [CLIP, f" {CLIP} ", CLIP.partition("?")[0], CLIP.replace("sig=1", "sig=2")])
+def test_reader_takes_sent_clip_for_no_result(name: str, repeated: str) -> None:
+    it = answer({"id": ID, "status": "completed", name: repeated})
+    for task in (read_query(it, ID, CLIP), read_create(it, CLIP)):
+        assert (task.is_completed, task.video_url) == (True, None)
+        assert task.to_dict()["video_url"] is None
+    assert read_query(it, ID).video_url == repeated.strip()
+
+
+def test_reader_takes_result_of_other_name_behind_sent_clip() -> None:
+    it = answer({"id": ID, "status": "completed", "video_url": CLIP, "result_url": RESULT})
+    assert read_query(it, ID, CLIP).video_url == RESULT
+    assert read_query(answer({"id": ID, "status": "completed", "video_url": RESULT}), ID, CLIP).video_url == RESULT
 
 
 def test_the_id_may_come_back_as_a_number() -> None:
@@ -590,54 +855,6 @@ def check_storable(task: VideoTask) -> None:
 def of_64_bits(digits: str) -> int:
     assert -(2**63) <= int(digits) < 2**64
     return int(digits)
-
-
-statuses = st.one_of(
-    st.sampled_from([200, 201, 204, 302, 400, 401, 402, 403, 404, 429, 500, 503]), st.integers(100, 599)
-)
-headers = st.one_of(st.none(), st.text(max_size=20))
-words = st.sampled_from(
-    ["queued", "processing", "completed", "failed", "cancelled", "expired", "FAILED", "error", "", "204", "401", "-1"]
-)
-scalars = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.integers(min_value=10**30),
-    st.floats(),
-    st.text(max_size=10),
-    words,
-    st.sampled_from([0, 200, 204, 401, 429, 500, -1, "0", "200", "AuthenticationError", "余额不足", "\x00", "\ud800"]),
-)
-names = st.one_of(
-    st.sampled_from(
-        *[
-            [
-                "id",
-                "status",
-                "code",
-                "msg",
-                "message",
-                "data",
-                "error",
-                "type",
-                "created",
-                "object",
-                "model",
-                "md5",
-                "path",
-            ]
-        ]
-    ),
-    st.sampled_from(["video_url", "result_url", "videoUrl", "progress", "amount", "timestamp", "requestId"]),
-    st.text(max_size=4),
-)
-values = st.recursive(
-    scalars,
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=5)),
-    max_leaves=8,
-)
-objects = st.dictionaries(names, values, max_size=8)
 
 
 def read_both(it: Answer) -> None:

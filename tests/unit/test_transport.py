@@ -1,8 +1,11 @@
 """The hook on the wire, against servers of bare sockets: did the request leave, was it sent once, what came of it."""
 
 import base64
+import gzip
 import json
 import logging
+import random
+import re
 import socket
 import ssl
 import threading
@@ -17,15 +20,18 @@ import pytest
 
 from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.api.request import VideoRequest
+from airflow_provider_digitalhuman.compat import AIRFLOW
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
     InvalidConnectionError,
+    LedgerError,
     QueryError,
     RequestRefusedError,
     ServiceUnreachableError,
     SubmissionUnknownError,
 )
+from airflow_provider_digitalhuman.hooks import digitalhuman as hook_module
 from airflow_provider_digitalhuman.hooks import transport
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from tests.unit.raw_server import PATIENCE, Peer, RawServer, Script, answering, http_answer, tunnel_to
@@ -33,6 +39,8 @@ from tests.unit.raw_server import PATIENCE, Peer, RawServer, Script, answering, 
 REQUEST = VideoRequest("https://media.example.com/speech.mp3", "https://media.example.com/person.mp4", side_face=True)
 QUEUED = json.dumps({"id": "abc", "status": "queued"})
 ACCEPTED = http_answer(200, QUEUED)
+STATE = http_answer(200, '{"status": "queued"}')
+"""The answer to a query for any ID."""
 MOST_POSTS = 10
 """What a bounded number of attempts may be at most."""
 
@@ -68,7 +76,7 @@ def test_the_create_on_the_wire(connect: Connect, serve: Serve, key: str) -> Non
 
 
 def test_the_query_on_the_wire(connect: Connect, serve: Serve, key: str) -> None:
-    server = serve(answering(ACCEPTED))
+    server = serve(answering(STATE))
     connect(server.url + "/base").get_video("任务/1?a=b#c d%2F..")
     (request,) = server.requests
     assert request.method == "GET"
@@ -81,7 +89,7 @@ def test_the_query_on_the_wire(connect: Connect, serve: Serve, key: str) -> None
 def test_an_id_of_dots_does_not_climb_the_path(
     connect: Connect, serve: Serve, waits: list[float], task_id: str
 ) -> None:
-    server = serve(answering(ACCEPTED))
+    server = serve(answering(STATE))
     connect(server.url + "/base").get_video(task_id)
     assert server.requests[0].target.replace("%2E", ".") == "/base/v1/result/" + task_id
 
@@ -494,33 +502,121 @@ UNKNOWN: dict[str, Script] = {
 }
 
 
-def test_a_process_that_stood_still_before_the_post_does_not_send_it(
-    connect: Connect, serve: Serve, waits: list[float], monkeypatch: pytest.MonkeyPatch
+class LeapingClock:
+    """The module ``time``, which a suspended process finds ahead when it goes on."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> LeapingClock:
+    leaping = LeapingClock()
+    for module in (transport, hook_module):
+        monkeypatch.setattr(module, "time", leaping)
+    return leaping
+
+
+class Freezing(Witness):
+    """Stands still for so many seconds while the intent is written down, each time one of them."""
+
+    def __init__(self, clock: LeapingClock, *seconds: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seconds = iter(seconds)
+
+    def sending(self) -> None:
+        super().sending()
+        self._clock.ahead += next(self._seconds, 0.0)
+
+
+def test_create_is_not_sent_by_process_that_stood_still_while_connecting(
+    connect: Connect, serve: Serve, clock: LeapingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have been given up meanwhile; the intent is written down anew, which Airflow refuses then."""
-    server = serve(answering(http_answer(200, QUEUED)))
+    server = serve(answering(ACCEPTED))
     witness = Witness()
-    hook, connect_tcp, leaps = connect(server.url), httpcore.SyncBackend.connect_tcp, iter([3600.0])
-
-    class Clock:
-        ahead = 0.0
-
-        def time(self) -> float:
-            return time.time() + self.ahead
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(time, name)
-
-    clock = Clock()
+    hook, connect_tcp, leaps = connect(server.url), httpcore.SyncBackend.connect_tcp, iter([61.0])
 
     def stands_still(*arguments: Any, **options: Any) -> Any:
         clock.ahead += next(leaps, 0.0)
         return connect_tcp(*arguments, **options)
 
-    monkeypatch.setattr(transport, "time", clock)
     monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", stands_still)
     hook.create_video(REQUEST, witness)
     assert witness.events == ["sending", "not_accepted", "sending", "accepted"]
+    assert server.posts == 1
+
+
+def test_create_is_not_sent_by_process_that_stood_still_while_writing_intent(
+    connect: Connect, serve: Serve, clock: LeapingClock
+) -> None:
+    server = serve(answering(ACCEPTED))
+    witness = Freezing(clock, 75.0)
+    connect(server.url).create_video(REQUEST, witness)
+    assert witness.events == ["sending", "not_accepted", "sending", "accepted"]
+    assert server.posts == 1
+
+
+def test_create_that_is_always_too_late_is_released_each_time(
+    connect: Connect, serve: Serve, clock: LeapingClock
+) -> None:
+    server = serve(answering(ACCEPTED))
+    witness = Freezing(clock, *[75.0] * MOST_POSTS)
+    with pytest.raises(ServiceUnreachableError, match="too late"):
+        connect(server.url).create_video(REQUEST, witness)
+    assert witness.events == ["sending", "not_accepted"] * (len(witness.events) // 2)
+    assert server.posts == 0
+
+
+def test_create_is_not_sent_when_airflow_refuses_second_intent(
+    connect: Connect, serve: Serve, clock: LeapingClock
+) -> None:
+    """A try that Airflow has given up can neither release the record nor write the intent anew."""
+
+    class GivenUp(Freezing):
+        def sending(self) -> None:
+            super().sending()
+            if len(self.events) > 1:
+                raise LedgerError("Airflow refuses the write")
+
+    server = serve(answering(ACCEPTED))
+    with pytest.raises(LedgerError):
+        connect(server.url).create_video(REQUEST, GivenUp(clock, 75.0))
+    assert server.posts == 0
+
+
+@pytest.mark.parametrize(
+    ("heartbeat_timeout", "stood_still", "sent"),
+    [(None, 59.0, True), (None, 60.5, False), ("40", 19.0, True), ("40", 20.5, False), ("4000", 60.5, False)],
+)
+def test_latest_first_byte_is_sixty_seconds_or_half_of_heartbeat_timeout(
+    connect: Connect,
+    serve: Serve,
+    clock: LeapingClock,
+    monkeypatch: pytest.MonkeyPatch,
+    heartbeat_timeout: str | None,
+    stood_still: float,
+    sent: bool,
+) -> None:
+    option = "TASK_INSTANCE_HEARTBEAT_TIMEOUT" if AIRFLOW >= (3, 0) else "SCHEDULER_ZOMBIE_TASK_THRESHOLD"
+    if heartbeat_timeout is not None:
+        monkeypatch.setenv(f"AIRFLOW__SCHEDULER__{option}", heartbeat_timeout)
+    server = serve(answering(ACCEPTED))
+    hook = connect(server.url)
+    _ = hook.settings
+    witness = Freezing(clock, stood_still)
+    hook.create_video(REQUEST, witness)
+    refused = [] if sent else ["sending", "not_accepted"]
+    assert witness.events == [*refused, "sending", "accepted"]
     assert server.posts == 1
 
 
@@ -580,6 +676,102 @@ def test_what_came_of_the_answer_is_in_the_message(connect: Connect, serve: Serv
     assert shown in str(caught.value)
 
 
+# --- F24, F25: the ID stands in the answer ----------------------------------------------------------------------------
+
+TASK_ID = "T-20260131-0042"
+LATE = json.dumps({"msg": "x" * 400, "object": "video", "id": TASK_ID, "status": "queued"})
+"""A whole answer whose ID comes behind what an error shows of it."""
+AT_ONCE = json.dumps({"id": TASK_ID, "status": "queued", "msg": "x" * 4000})
+MEGABYTES = json.dumps({"msg": "x" * 1_000_000, "id": TASK_ID, "status": "queued", "model": "m"})
+
+
+def with_length(length: int, body: bytes | str, status: int = 200, **headers: str) -> bytes:
+    """An answer whose Content-Length is another one than its body has."""
+    whole = http_answer(status, body, **headers)
+    return re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % length, whole)
+
+
+def gzipped(text: str) -> bytes:
+    # Random letters in the end: what gzip holds back in its buffers must not be the ID.
+    noise = "".join(random.Random(1).choices("abcdefghijklmnop", k=2000))
+    return gzip.compress(text[:-1].encode() + f', "noise": "{noise}"}}'.encode())
+
+
+POSSIBLE_IDS: dict[str, Script] = {
+    "length too large": part(with_length(9999, LATE)),
+    "length too large, reset": part(with_length(9999, LATE), Peer.reset),
+    "length too large, hang": part(with_length(9999, LATE), Peer.hang),
+    "length too small": part(with_length(200, LATE)),
+    "HTTP 500": part(http_answer(500, LATE)),
+    "HTTP 500, length too large": part(with_length(9999, LATE, 500)),
+    "HTTP 502, a page": part(http_answer(502, f"<html>{'x' * 400}<script>answer = {LATE}</script>")),
+    "gzip cut short": part(http_answer(200, gzipped(LATE)[:-300], content_encoding="gzip")),
+    "gzip cut short, length too large": part(with_length(9999, gzipped(LATE)[:-300], content_encoding="gzip")),
+    "gzip broken": part(http_answer(200, gzipped(LATE)[:-300] + b"\xff" * 300, content_encoding="gzip")),
+    "HTTP 500, gzip cut short": part(with_length(9999, gzipped(LATE)[:-300], 500, content_encoding="gzip")),
+    "said to be gzip": part(http_answer(200, LATE, content_encoding="gzip")),
+    "chunks cut off": part(CHUNKED + b"%x\r\n%s\r\n" % (len(LATE), LATE.encode())),
+    "broken chunks": part(CHUNKED + b"%x\r\n%s\r\nzz\r\n" % (len(LATE), LATE.encode())),
+    "cut within the end": part(http_answer(200, LATE[:-3])),
+    "longer than any answer": part(with_length(10**8, AT_ONCE[:-1] + " " * 5_000_000), Peer.hang),
+    "long, cut short": part(with_length(10**8, MEGABYTES)),
+    "no head": part(LATE.encode() + b"\r\n"),
+    "a malformed head": part(b"HTTP/1.1 200 OK\r\nX Y: 1\r\n : \r\n\r\n" + LATE.encode()),
+    "429 with taskId": answering(http_answer(429, json.dumps({"code": 429, "taskId": TASK_ID}))),
+    "429 with id": answering(http_answer(429, json.dumps({"code": 429, "id": TASK_ID}))),
+    "429 with videoId in data": answering(http_answer(429, json.dumps({"code": 429, "data": {"videoId": TASK_ID}}))),
+    "200 with code 429": answering(http_answer(200, json.dumps({"code": 429, "data": {"task_id": TASK_ID}}))),
+    "200 with code 1": answering(
+        http_answer(200, json.dumps({"code": 1, "msg": "success", "data": {"taskId": TASK_ID}}))
+    ),
+    "200 with code 0": answering(http_answer(200, json.dumps({"code": 0, "data": {"taskId": TASK_ID}}))),
+    "200 with code 204": answering(http_answer(200, json.dumps({"code": "204", "projectId": TASK_ID}))),
+    **{
+        f"{status} with projectId": answering(http_answer(status, json.dumps({"projectId": TASK_ID})))
+        for status in (400, 401, 402, 403, 404, 405, 413, 415, 422, 308)
+    },
+    "JSON in JSON": answering(http_answer(200, json.dumps({"code": 1, "data": json.dumps({"taskId": TASK_ID})}))),
+}
+
+
+@pytest.mark.parametrize("name", POSSIBLE_IDS)
+def test_id_in_answer_that_is_no_acceptance_is_kept_and_nothing_sent_again(
+    connect: Connect, serve: Serve, waits: list[float], name: str
+) -> None:
+    server = serve(POSSIBLE_IDS[name])
+    kept: list[SubmissionUnknownError] = []
+
+    class Keeping(Witness):
+        def outcome_unknown(self, why: SubmissionUnknownError) -> None:
+            super().outcome_unknown(why)
+            kept.append(why)
+
+    witness = Keeping()
+    with pytest.raises(SubmissionUnknownError, match=f"An ID stands in the answer: {TASK_ID}") as caught:
+        connect(server.url, extra={"submit_timeout": 2}).create_video(REQUEST, witness)
+    assert server.posts == 1
+    assert waits == []
+    assert witness.events == ["sending", "outcome_unknown"]
+    assert kept == [caught.value]
+    assert caught.value.video_task_id == TASK_ID
+
+
+@pytest.mark.parametrize("content", [{"taskId": None}, {"taskId": ""}, {"data": {"projectId": None}}, {"taskId": []}])
+def test_empty_id_in_rate_limit_does_not_keep_create_from_being_sent_again(
+    connect: Connect, serve: Serve, waits: list[float], content: dict[str, Any]
+) -> None:
+    server = serve(answering(http_answer(429, json.dumps({"code": 429, **content})), ACCEPTED))
+    assert connect(server.url).create_video(REQUEST).id == "abc"
+    assert server.posts == 2
+
+
+def test_long_answer_is_an_acceptance_and_only_what_is_documented_is_kept(connect: Connect, serve: Serve) -> None:
+    server = serve(answering(http_answer(200, MEGABYTES)))
+    task = connect(server.url).create_video(REQUEST)
+    assert (task.id, task.model, task.raw.get("msg")) == (TASK_ID, "m", None)
+    assert server.posts == 1
+
+
 def test_a_whole_answer_of_unknown_length_is_an_answer(connect: Connect, serve: Serve) -> None:
     assert connect(serve(part(NO_LENGTH + QUEUED.encode())).url).create_video(REQUEST).id == "abc"
 
@@ -604,6 +796,32 @@ def test_a_chunked_answer(connect: Connect, serve: Serve) -> None:
 def test_a_slow_answer_within_the_time_out_is_an_answer(connect: Connect, serve: Serve) -> None:
     server = serve(drip(b"HTTP/1.0 200 OK\r\n\r\n" + QUEUED.encode()))
     assert connect(server.url, extra={"submit_timeout": 25}).create_video(REQUEST).id == "abc"
+
+
+def test_query_about_another_task_changes_nothing_and_is_asked_again(
+    connect: Connect, serve: Serve, waits: list[float]
+) -> None:
+    completed = {"id": "OTHER", "status": "completed", "video_url": "https://cdn.example.com/other.mp4"}
+    failed = {"id": 404, "status": "failed", "error": "Not Found"}
+    own = {"id": "abc", "status": "processing"}
+    server = serve(answering(*(http_answer(200, json.dumps(content)) for content in (completed, failed, own))))
+    task = connect(server.url).get_video("abc")
+    assert (task.id, task.status, task.video_url) == ("abc", "processing", None)
+    assert len(waits) == 2
+
+
+def test_hook_takes_sent_clip_for_no_result(connect: Connect, serve: Serve) -> None:
+    clip = {"id": "abc", "status": "completed", "video_url": REQUEST.video_url}
+    server = serve(answering(http_answer(200, json.dumps(clip))))
+    hook = connect(server.url)
+    for task in (
+        hook.create_video(REQUEST),
+        hook.query_video("abc", REQUEST.video_url),
+        hook.get_video("abc", REQUEST.video_url + "?signed=again"),
+    ):
+        assert (task.status, task.video_url) == ("completed", None)
+    assert hook.query_video("abc").video_url == REQUEST.video_url
+    assert server.posts == 1
 
 
 def test_a_connection_closed_while_idle_costs_nothing(connect: Connect, serve: Serve, waits: list[float]) -> None:
