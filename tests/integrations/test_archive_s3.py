@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_digitalhuman import archive
+from airflow_provider_digitalhuman import archive, archive_exclusive
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.archive import archive_video
 from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError, InvalidRequestError
@@ -69,6 +69,7 @@ def s3(endpoint, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
+    monkeypatch.setattr(archive_exclusive, "SHORTEST_PAUSE", 0.0)
     monkeypatch.setattr(archive, "time", SimpleNamespace(sleep=lambda _: None, monotonic=archive.time.monotonic))
 
 

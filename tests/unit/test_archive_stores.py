@@ -110,7 +110,7 @@ def test_nothing_is_visible_before_it_is_published(path):
     with open_sink(path, 10**9, LOG) as sink:
         written(path, sink)
         assert path.path not in names(path)
-        sink.publish(overwrite=False)
+        sink.publish()
     [name] = names(path)
     assert name == path.path
     assert size_and_md5(path, overwrite=False) == (len(CONTENT), hashlib.md5(CONTENT).hexdigest())
@@ -128,7 +128,7 @@ def test_a_restart_begins_with_an_empty_file(path):
         written(path, sink)
         sink.restart()
         sink.write(b"new")
-        sink.publish(overwrite=False)
+        sink.publish()
     gc.collect()
     assert names(path) == [path.path]
     assert path.fs.info(path.path)["size"] == 3
@@ -138,14 +138,14 @@ def test_a_restart_begins_with_an_empty_file(path):
 def test_what_is_there_is_replaced_only_where_that_is_wanted(path, overwrite):
     with open_sink(path, 10**9, LOG) as sink:
         sink.write(b"first")
-        sink.publish(overwrite=False)
-    with open_sink(path, 10**9, LOG) as sink:
+        sink.publish()
+    with open_sink(path, 10**9, LOG, overwrite=overwrite) as sink:
         sink.write(b"second!")
         if overwrite:
-            sink.publish(overwrite=True)
+            sink.publish()
         else:
             with pytest.raises(TakenError):
-                sink.publish(overwrite=False)
+                sink.publish()
     assert names(path) == [path.path]
     assert path.fs.info(path.path)["size"] == (7 if overwrite else 5)
 
@@ -153,7 +153,7 @@ def test_what_is_there_is_replaced_only_where_that_is_wanted(path, overwrite):
 def test_where_a_file_cannot_be_replaced_it_stays(memory_path, monkeypatch):
     with open_sink(memory_path, 10**9, LOG) as sink:
         sink.write(b"first")
-        sink.publish(overwrite=False)
+        sink.publish()
     move = MemoryFileSystem.mv
 
     def refuse_the_new_one(self, path1, path2, **options):
@@ -162,10 +162,10 @@ def test_where_a_file_cannot_be_replaced_it_stays(memory_path, monkeypatch):
         move(self, path1, path2, **options)
 
     monkeypatch.setattr(MemoryFileSystem, "mv", refuse_the_new_one)
-    with open_sink(memory_path, 10**9, LOG) as sink:
+    with open_sink(memory_path, 10**9, LOG, overwrite=True) as sink:
         sink.write(b"second!")
         with pytest.raises(DownloadError, match="connection is lost"):
-            sink.publish(overwrite=True)
+            sink.publish()
     assert names(memory_path) == [memory_path.path]
     assert memory_path.fs.cat(memory_path.path) == b"first"
 
@@ -205,10 +205,10 @@ def test_a_local_file_keeps_its_name_where_there_are_no_hard_links(tmp_path, mon
         with open_sink(path, 10**9, LOG) as sink:
             sink.write(content)
             if content == b"first":
-                sink.publish(overwrite=False)
+                sink.publish()
             else:
                 with pytest.raises(TakenError):
-                    sink.publish(overwrite=False)
+                    sink.publish()
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("v.mp4", b"first")]
 
 
@@ -216,5 +216,5 @@ def test_a_very_long_name_has_room_for_the_temporary_one(tmp_path):
     path = open_store(f"file://{tmp_path}/{'x' * 250}.mp4")
     with open_sink(path, 10**9, LOG) as sink:
         sink.write(b"some")
-        sink.publish(overwrite=False)
+        sink.publish()
     assert [len(one.name) for one in tmp_path.iterdir()] == [254]
