@@ -178,7 +178,7 @@ def size_and_md5(place: Place, *, overwrite: bool) -> tuple[int, str] | None:
         try:
             if not _exists(place):
                 return None
-            with place.fs.open(place.path, "rb", block_size=PART_SIZE) as file:
+            with place.fs.open(place.path, "rb", block_size=_READ_SIZE) as file:
                 while chunk := file.read(_READ_SIZE):
                     size += len(chunk)
                     digest.update(chunk)
