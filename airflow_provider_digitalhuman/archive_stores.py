@@ -32,7 +32,7 @@ _LONGEST_NAME: Final = 200
 _SUFFIX: Final = ".part"
 _LOCAL: Final = "file://"
 _LOCAL_SCHEMES: Final = ("file:", "local:")
-_STAYING: Final = frozenset(
+LASTING_ERRORS: Final = frozenset(
     {errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP}
 )
 """What the operating system says of a local place that another try will find the same."""
@@ -176,7 +176,7 @@ def size_and_md5(place: Place, *, overwrite: bool) -> tuple[int, str] | None:
     size, digest = 0, hashlib.md5(usedforsecurity=False)
     with told(place.uri):
         try:
-            if not _exists(place):
+            if not is_there(place):
                 return None
             with place.fs.open(place.path, "rb", block_size=_READ_SIZE) as file:
                 while chunk := file.read(_READ_SIZE):
@@ -201,7 +201,7 @@ def told(uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = f"{uri} could not be read or written: {type(error).__name__}: {error}"
-        if isinstance(error, OSError) and error.errno in _STAYING and uri.startswith(_LOCAL_SCHEMES):
+        if isinstance(error, OSError) and error.errno in LASTING_ERRORS and uri.startswith(_LOCAL_SCHEMES):
             raise DownloadRefusedError(
                 f"{text}. That does not pass by itself: choose another destination, or make this one writable."
             ) from error
@@ -315,7 +315,7 @@ class ObjectSink(Sink):
         return not self._overwrite and archive_exclusive.sends_condition(self._place.fs)
 
     def _publish(self) -> bool:
-        if not self._overwrite and _exists(self._place):
+        if not self._overwrite and is_there(self._place):
             raise _taken(self._uri)
         certain = self._is_conditional and archive_exclusive.is_checked_when_published(self._place.fs)
         with self._conflicts():
@@ -334,7 +334,7 @@ class ObjectSink(Sink):
         try:
             yield
         except Exception as error:
-            if self._is_conditional and archive_exclusive.is_conflict(error) and _exists(self._place):
+            if self._is_conditional and archive_exclusive.is_conflict(error) and is_there(self._place):
                 raise _taken(self._uri) from error
             raise
 
@@ -366,7 +366,7 @@ class MovedSink(Sink):
 
     def _publish(self) -> bool:
         self._file.close()
-        if not _exists(self._place):
+        if not is_there(self._place):
             self._place.fs.mv(self._temporary, self._place.path)
         elif self._overwrite:
             self._replace()
@@ -394,7 +394,11 @@ class MovedSink(Sink):
             self._place.fs.rm(self._temporary)
 
 
-def _exists(place: Place) -> bool:
+def is_there(place: Place) -> bool:
+    """Tell whether there is a file at ``place``.
+
+    :raises DownloadRefusedError: if there is something that no file can replace.
+    """
     place.fs.invalidate_cache()
     try:
         kind = place.fs.info(place.path)["type"]
