@@ -115,10 +115,12 @@ def _nearest_folder(destination: str, folder: Path) -> Path:
 
 
 def _check_store(destination: str, storage_conn_id: str | None, *, overwrite: bool, log: Log) -> None:
+    uri = fill_in(destination, _ANY_VIDEO)
     try:
-        place = open_store(fill_in(destination, _ANY_VIDEO), storage_conn_id)
-    except InvalidRequestError:
-        raise
+        place = open_store(uri, storage_conn_id)
+    except InvalidRequestError as error:
+        said = str(error).replace(repr(uri), repr(excerpt(destination)))
+        raise InvalidRequestError(f"{said} Nothing was sent, and nothing is charged.") from error
     except Exception as error:
         raise DownloadError(
             f"The store of destination={excerpt(destination)!r} could not be opened: {type(error).__name__}: {error}."
