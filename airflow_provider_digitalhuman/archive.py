@@ -107,7 +107,14 @@ def archive_video(
     :raises VideoFailedError: the vendor ended the task without a video.
     :raises InvalidRequestError: the destination cannot be used.
     """
-    from airflow_provider_digitalhuman.archive_stores import TakenError, open_sink, open_store, size_and_md5, sweep
+    from airflow_provider_digitalhuman.archive_stores import (
+        TakenError,
+        look_again,
+        open_sink,
+        open_store,
+        size_and_md5,
+        sweep,
+    )
     from airflow_provider_digitalhuman.fetching import FileSession
     from airflow_provider_digitalhuman.transfer import Transfer
 
@@ -127,19 +134,25 @@ def archive_video(
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
     )
-    with session, open_sink(place, max_bytes, log) as sink, Transfer(session, sink, max_bytes, log) as transfer:
-        md5 = _fetch(source, transfer, log)
-        if found == (transfer.size, md5):
-            return _already_there(place, found, source.task, log)
-        if found:
-            _refuse_other_file(place, found, md5, overwrite)
+    sink = open_sink(place, max_bytes, log, overwrite=overwrite)
+    with session, sink, Transfer(session, sink, max_bytes, log) as transfer:
+        md5 = source.md5 or ""
         try:
-            sink.publish(overwrite=overwrite)
+            md5 = _fetch(source, transfer, log)
+            if found == (transfer.size, md5):
+                return _already_there(place, found, source.task, log)
+            if found:
+                _refuse_other_file(place, found, md5, overwrite)
+            fetched = time.monotonic()
+            certain = sink.publish()
         except TakenError:  # another worker with the same task (F23) does no harm
-            if (found := size_and_md5(place, overwrite=False)) == (transfer.size, md5):
+            if (found := size_and_md5(place, overwrite=False)) and found[1] == md5:
                 return _already_there(place, found, source.task, log)
             raise
-        seconds = round(time.monotonic() - started, 3)
+        published = time.monotonic()
+        seconds = round(published - started, 3)
+        if not (certain or overwrite):
+            look_again(place, transfer.size, md5, published - fetched, source.task.id)
         log.info("Stored video task %s: %s, %d bytes in %.1f s.", source.task.id, place, transfer.size, seconds)
         return ArchivedVideo(place.uri, transfer.size, md5, seconds, source.task.id)
 

@@ -4,18 +4,22 @@ Which way is right depends on the store. fsspec's own ``close()`` is the wrong o
 even when an abandoned file is collected as garbage, it publishes what has been written so far.
 """
 
+import errno
 import fcntl
 import glob
 import hashlib
 import os
 import secrets
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from airflow_provider_digitalhuman import archive_exclusive
 from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError, InvalidRequestError
 from airflow_provider_digitalhuman.logs import Log
 
@@ -27,6 +31,11 @@ _READ_SIZE: Final = 1024 * 1024
 _LONGEST_NAME: Final = 200
 _SUFFIX: Final = ".part"
 _LOCAL: Final = "file://"
+_LOCAL_SCHEMES: Final = ("file:", "local:")
+LASTING_ERRORS: Final = frozenset(
+    {errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP}
+)
+"""What the operating system says of a local place that another try will find the same."""
 _OBJECT_STORES: Final = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 """Stores where nothing is visible before an upload is completed, which fsspec's file does when it is closed."""
 
@@ -60,10 +69,11 @@ class Sink(ABC):
     Every failure of the store comes out as :class:`DownloadError`, and nothing of the file stays behind.
     """
 
-    def __init__(self, place: Place, log: Log) -> None:
+    def __init__(self, place: Place, log: Log, *, overwrite: bool) -> None:
         self._place = place
         self._uri = place.uri
         self._log = log
+        self._overwrite = overwrite
         self._published = False
 
     def __enter__(self) -> "Sink":
@@ -83,14 +93,15 @@ class Sink(ABC):
         with told(self._uri):
             self._discard()
 
-    def publish(self, *, overwrite: bool) -> None:
-        """Make the file visible under its name, whole, in one step.
+    def publish(self) -> bool:
+        """Make the file visible under its name, whole, in one step; tell whether it has certainly replaced none.
 
-        :raises TakenError: if meanwhile a file is there, and ``overwrite`` is off.
+        :raises TakenError: if meanwhile a file is there that may not be replaced.
         """
         with told(self._uri):
-            self._publish(overwrite)
+            certain = self._publish()
         self._published = True
+        return certain
 
     def _throw_away(self) -> None:
         try:
@@ -102,7 +113,7 @@ class Sink(ABC):
     def _write(self, data: bytes) -> None: ...
 
     @abstractmethod
-    def _publish(self, overwrite: bool) -> None: ...
+    def _publish(self) -> bool: ...
 
     @abstractmethod
     def _discard(self) -> None: ...
@@ -131,18 +142,19 @@ def open_store(uri: str, conn_id: str | None = None) -> Place:
         ) from error
 
 
-def open_sink(place: Place, max_bytes: int, log: Log) -> Sink:
+def open_sink(place: Place, max_bytes: int, log: Log, *, overwrite: bool = False) -> Sink:
     """Return the right way of writing to this store.
 
     :param max_bytes: the largest file to expect, which the size of a part depends on.
+    :param overwrite: whether a file that is there may be replaced.
     """
     from fsspec.implementations.local import LocalFileSystem
 
     if isinstance(place.fs, LocalFileSystem):
-        return LocalSink(place, log)
+        return LocalSink(place, log, overwrite=overwrite)
     if place.protocol in _OBJECT_STORES:
-        return ObjectSink(place, max_bytes, log)
-    return MovedSink(place, log)
+        return ObjectSink(place, max_bytes, log, overwrite=overwrite)
+    return MovedSink(place, log, overwrite=overwrite)
 
 
 def sweep(place: Place) -> None:
@@ -151,8 +163,9 @@ def sweep(place: Place) -> None:
 
     if isinstance(place.fs, LocalFileSystem):
         path = Path(place.path)
-        for leftover in path.parent.glob(f".{glob.escape(path.name[:_LONGEST_NAME])}.*{_SUFFIX}"):
-            _remove_unless_locked(leftover)
+        with told(place.uri):
+            for leftover in path.parent.glob(f".{glob.escape(path.name[:_LONGEST_NAME])}.*{_SUFFIX}"):
+                _remove_unless_locked(leftover)
 
 
 def size_and_md5(place: Place, *, overwrite: bool) -> tuple[int, str] | None:
@@ -163,9 +176,9 @@ def size_and_md5(place: Place, *, overwrite: bool) -> tuple[int, str] | None:
     size, digest = 0, hashlib.md5(usedforsecurity=False)
     with told(place.uri):
         try:
-            if not _exists(place):
+            if not is_there(place):
                 return None
-            with place.fs.open(place.path, "rb", block_size=PART_SIZE) as file:
+            with place.fs.open(place.path, "rb", block_size=_READ_SIZE) as file:
                 while chunk := file.read(_READ_SIZE):
                     size += len(chunk)
                     digest.update(chunk)
@@ -178,13 +191,39 @@ def size_and_md5(place: Place, *, overwrite: bool) -> tuple[int, str] | None:
 
 @contextmanager
 def told(uri: str) -> Iterator[None]:
-    """Turn whatever a store raises into :class:`DownloadError`, naming the place."""
+    """Turn whatever a store raises into :class:`DownloadError`, naming the place.
+
+    :raises DownloadRefusedError: for a local place that no further try could write to either.
+    """
     try:
         yield
     except DownloadError:
         raise
     except Exception as error:
-        raise DownloadError(f"{uri} could not be read or written: {type(error).__name__}: {error}") from error
+        text = f"{uri} could not be read or written: {type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.errno in LASTING_ERRORS and uri.startswith(_LOCAL_SCHEMES):
+            raise DownloadRefusedError(
+                f"{text}. That does not pass by itself: choose another destination, or make this one writable."
+            ) from error
+        raise DownloadError(text) from error
+
+
+def look_again(place: Place, size: int, md5: str, published_in: float, task_id: str) -> None:
+    """Make sure that the file at ``place`` is the one that was published there without the store's promise.
+
+    :param published_in: seconds that publishing took; another task's can take as long.
+    :raises DownloadRefusedError: if it is another one, or none.
+    """
+    time.sleep(max(archive_exclusive.SHORTEST_PAUSE, 2 * published_in))
+    found = size_and_md5(place, overwrite=False)
+    if found != (size, md5):
+        now = f"another file is there ({found[0]} bytes, MD5 {found[1]})" if found else "there is no file any more"
+        raise DownloadRefusedError(
+            f"The video of task {task_id} ({size} bytes, MD5 {md5}) was stored at {place}, and now {now}: another task"
+            " has probably stored its video at the same destination, over this one. Give each video a destination of"
+            " its own, with {video_task_id} in it, and store this one there with DownloadDigitalHumanVideoOperator"
+            f"(video_task_id={task_id!r}, …); it is paid for, and is not submitted again by that."
+        )
 
 
 class LocalSink(Sink):
@@ -193,8 +232,8 @@ class LocalSink(Sink):
     A process that is killed leaves its temporary file behind; :func:`sweep` removes it.
     """
 
-    def __init__(self, place: Place, log: Log) -> None:
-        super().__init__(place, log)
+    def __init__(self, place: Place, log: Log, *, overwrite: bool) -> None:
+        super().__init__(place, log, overwrite=overwrite)
         self._target = Path(place.path)
         self._temporary: Path | None = None
         self._descriptor = -1
@@ -215,21 +254,23 @@ class LocalSink(Sink):
         with suppress(OSError):  # not every network file system has locks; then nothing is swept there either
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def _publish(self, overwrite: bool) -> None:
+    def _publish(self) -> bool:
         assert self._temporary is not None
         os.fsync(self._descriptor)
-        if overwrite:
+        certain = True
+        if self._overwrite:
             self._temporary.replace(self._target)
         else:
-            self._link()
+            certain = self._link()
         folder = os.open(self._target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
         self._discard()
+        return certain
 
-    def _link(self) -> None:
+    def _link(self) -> bool:
         """Give the file its name in one step that fails if the name is taken, which a rename would not."""
         assert self._temporary is not None
         try:
@@ -240,6 +281,8 @@ class LocalSink(Sink):
             if self._target.exists():
                 raise _taken(self._uri) from None
             self._temporary.replace(self._target)
+            return False
+        return True
 
     def _discard(self) -> None:
         temporary, self._temporary = self._temporary, None
@@ -254,22 +297,46 @@ class ObjectSink(Sink):
     S3 and Google can take an upload back; Azure's blocks stay invisible and go away by themselves after a week.
     """
 
-    def __init__(self, place: Place, max_bytes: int, log: Log) -> None:
-        super().__init__(place, log)
+    def __init__(self, place: Place, max_bytes: int, log: Log, *, overwrite: bool) -> None:
+        super().__init__(place, log, overwrite=overwrite)
         mebibyte = 1024 * 1024
         self._part_size = max(PART_SIZE, -(-max_bytes // MAX_PARTS // mebibyte) * mebibyte)
         self._file: Any = None
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
-            self._file = self._place.fs.open(self._place.path, "wb", block_size=self._part_size)
-        self._file.write(data)
+            mode = "xb" if self._is_conditional else "wb"
+            self._file = self._place.fs.open(self._place.path, mode, block_size=self._part_size)
+        with self._conflicts():
+            self._file.write(data)
 
-    def _publish(self, overwrite: bool) -> None:
-        if not overwrite and _exists(self._place):
+    @cached_property
+    def _is_conditional(self) -> bool:
+        return not self._overwrite and archive_exclusive.sends_condition(self._place.fs)
+
+    def _publish(self) -> bool:
+        if not self._overwrite and is_there(self._place):
             raise _taken(self._uri)
-        self._file.close()
+        certain = self._is_conditional and archive_exclusive.is_checked_when_published(self._place.fs)
+        with self._conflicts():
+            try:
+                self._file.close()
+            except Exception as error:
+                if not (self._is_conditional and archive_exclusive.is_not_implemented(error)):
+                    raise
+                archive_exclusive.publish_unconditionally(self._file, self._log)
+                certain = False
         self._file = None
+        return certain
+
+    @contextmanager
+    def _conflicts(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if self._is_conditional and archive_exclusive.is_conflict(error) and is_there(self._place):
+                raise _taken(self._uri) from error
+            raise
 
     def _discard(self) -> None:
         file, self._file = self._file, None
@@ -283,8 +350,8 @@ class ObjectSink(Sink):
 class MovedSink(Sink):
     """Any other store (SFTP, WebDAV, ...): a temporary name beside the destination, then the store's own move."""
 
-    def __init__(self, place: Place, log: Log) -> None:
-        super().__init__(place, log)
+    def __init__(self, place: Place, log: Log, *, overwrite: bool) -> None:
+        super().__init__(place, log, overwrite=overwrite)
         folder, _, name = place.path.rpartition("/")
         self._folder = folder
         self._temporary = f"{folder}/.{name[:_LONGEST_NAME]}.{secrets.token_hex(4)}{_SUFFIX}"
@@ -297,15 +364,16 @@ class MovedSink(Sink):
             self._file = fs.open(self._temporary, "wb")
         self._file.write(data)
 
-    def _publish(self, overwrite: bool) -> None:
+    def _publish(self) -> bool:
         self._file.close()
-        if not _exists(self._place):
+        if not is_there(self._place):
             self._place.fs.mv(self._temporary, self._place.path)
-        elif overwrite:
+        elif self._overwrite:
             self._replace()
         else:
             raise _taken(self._uri)
         self._file = None
+        return False
 
     def _replace(self) -> None:
         # Not every store can move onto a file. The old one stays until the new one is in its place.
@@ -326,7 +394,11 @@ class MovedSink(Sink):
             self._place.fs.rm(self._temporary)
 
 
-def _exists(place: Place) -> bool:
+def is_there(place: Place) -> bool:
+    """Tell whether there is a file at ``place``.
+
+    :raises DownloadRefusedError: if there is something that no file can replace.
+    """
     place.fs.invalidate_cache()
     try:
         kind = place.fs.info(place.path)["type"]
@@ -334,6 +406,8 @@ def _exists(place: Place) -> bool:
         return False
     if kind == "directory":
         raise DownloadRefusedError(f"{place} is a folder; end the destination with / to store the video in it.")
+    if kind == "other":  # to open a FIFO would take for ever
+        raise DownloadRefusedError(f"{place} is no regular file; choose another destination.")
     return True
 
 

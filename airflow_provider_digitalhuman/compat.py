@@ -113,14 +113,31 @@ def template_for_triggerer(value: Any) -> str | None:
 def refuse_what_only_a_worker_does(task: Any) -> None:
     """Check the arguments of a task that may end in the triggerer.
 
-    :raises InvalidRequestError: if something of it would not be done there.
+    :raises InvalidRequestError: if something of it would not be done there, or if the task does not wait at all.
     """
+    if task.end_from_trigger and not getattr(task, "wait_for_completion", True):  # a sensor always waits
+        raise InvalidRequestError(
+            "end_from_trigger=True cannot be used without wait_for_completion=True: a task that does not wait for the"
+            " video never goes to the triggerer. Set wait_for_completion=True, or leave end_from_trigger out."
+        )
     for option in ("destination", "outlets", "on_success_callback"):
         if task.end_from_trigger and getattr(task, option, None):
             raise InvalidRequestError(
                 f"end_from_trigger=True cannot be used with {option}, which only a worker sees to:"
                 " leave one of them out."
             )
+
+
+def refuse_multiple_outputs(task: Any) -> None:
+    """Check a task that returns a string: Airflow would fail it afterwards, at every try.
+
+    :raises InvalidRequestError: if Airflow is to push the keys of what it returns.
+    """
+    if task.multiple_outputs:
+        raise InvalidRequestError(
+            "multiple_outputs=True cannot be used: this task returns a string, not a dict. Leave it out, or set"
+            " multiple_outputs=False where default_args sets it."
+        )
 
 
 def ends_from_trigger(task: Any) -> bool:

@@ -14,6 +14,7 @@ from airflow_provider_digitalhuman.compat import (
     airflow_retries,
     ends_from_trigger,
     has_succeeded,
+    refuse_multiple_outputs,
     refuse_what_only_a_worker_does,
 )
 from airflow_provider_digitalhuman.exceptions import (
@@ -168,6 +169,8 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
 
     def execute(self, context: "Context") -> str:
         """Submit the video, unless this task instance has done so already, and return the vendor's task ID."""
+        if not self.wait_for_completion:
+            self._log_arguments_without_effect()
         with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             submission = self._submission(context)
             try:
@@ -262,13 +265,13 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         )
 
     def _look_before_paying(self, request: VideoRequest, hook: DigitalHumanHook) -> None:
-        """Refuse what would be paid for in vain: no way to wait, a destination that is no path, media not there."""
+        """Refuse what would be paid for in vain: no way to wait, no way to store, media not there."""
         if self.wait_for_completion and self.deferrable:
             hook.check_for_triggerer()
         if self.destination is not None:
-            from airflow_provider_digitalhuman.archive_paths import check_destination
+            from airflow_provider_digitalhuman.archive_checks import check_before_paying
 
-            check_destination(self.destination)
+            check_before_paying(self.destination, self.storage_conn_id, overwrite=self.overwrite, log=self.log)
         if self.check_media:
             from airflow_provider_digitalhuman.media_check import check_media
 
@@ -422,6 +425,15 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         own = self.on_success_callback or []
         self.on_success_callback = [_end_the_record, *(own if isinstance(own, list | tuple) else [own])]
 
+    def _log_arguments_without_effect(self) -> None:
+        given = {"deferrable": self.deferrable, "poll_interval": self.poll_interval is not None}
+        given["timeout"] = self.timeout != DEFAULT_TIMEOUT
+        if without_effect := [name for name, is_given in given.items() if is_given]:
+            self.log.info(
+                "This task does not wait for the video (wait_for_completion=False): %s without effect.",
+                ", ".join(f"{name}={getattr(self, name)!r}" for name in without_effect),
+            )
+
     def _refuse_bad_literals(self) -> None:
         for option, choices in _CHOICES.items():
             if (chosen := getattr(self, option)) not in choices:
@@ -436,6 +448,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         if self.destination is not None:
             self._refuse_bad_destination(self.destination)
         refuse_what_only_a_worker_does(self)
+        refuse_multiple_outputs(self)
         for field, check in CHECKS.items():
             value = getattr(self, field)
             left_to_connection = field == "model" and value is None

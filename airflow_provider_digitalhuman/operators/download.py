@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_digitalhuman.compat import airflow_retries
+from airflow_provider_digitalhuman.compat import airflow_retries, refuse_multiple_outputs
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
@@ -98,6 +98,7 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     def _refuse_bad_literals(self) -> None:
         from airflow_provider_digitalhuman.archive_paths import check_destination
 
+        refuse_multiple_outputs(self)
         if not is_rendered_later(self.destination):
             check_destination(self.destination)
         most = self.max_bytes

@@ -8,13 +8,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_digitalhuman import archive
+from airflow_provider_digitalhuman import archive, archive_exclusive, archive_stores
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.archive import archive_video
 from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError, InvalidRequestError
@@ -27,11 +28,67 @@ ARCHIVE_ONCE = Path(__file__).parents[1] / "unit" / "archive_once.py"
 LOG = logging.getLogger("test.s3")
 
 
+class Conditions:
+    """In front of moto: one request at a time, so that it checks a condition and stores in one step, as S3 does.
+
+    :param heeds: what becomes of ``If-None-Match``: True: moto sees to it; False: as if it were not there;
+        None: 501, as older stores with S3's interface answer.
+    :param conditional: the methods of the requests that had it.
+    """
+
+    heeds: bool | None = True
+
+    def __init__(self) -> None:
+        self.conditional: list[str] = []
+        self._turn = threading.Lock()
+        self._app = None
+
+    def in_front_of(self, app):
+        self._app = app
+        return self
+
+    def __call__(self, environ, start_response):
+        if environ.get("HTTP_IF_NONE_MATCH") == "*":
+            self.conditional.append(environ["REQUEST_METHOD"])
+            if not self.heeds:
+                del environ["HTTP_IF_NONE_MATCH"]
+            if self.heeds is None:
+                environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+                start_response("501 Not Implemented", [("Content-Type", "application/xml")])
+                return [b"<Error><Code>NotImplemented</Code><Message>A header is not implemented</Message></Error>"]
+        with self._turn:
+            return list(self._app(environ, start_response))
+
+
 @pytest.fixture(scope="module")
-def endpoint():
+def in_front():
+    return Conditions()
+
+
+@pytest.fixture
+def conditions(in_front):
+    in_front.conditional.clear()
+    yield in_front
+    in_front.heeds = True
+
+
+@pytest.fixture(scope="module")
+def endpoint(in_front):
+    from moto.moto_server import threaded_moto_server
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    with pytest.MonkeyPatch.context() as patch:
+        make = threaded_moto_server.make_server
+        patch.setattr(
+            threaded_moto_server,
+            "make_server",
+            lambda host, port, app, *args, **named: make(host, port, in_front.in_front_of(app), *args, **named),
+        )
+        yield from _moto(ThreadedMotoServer)
+
+
+def _moto(server_class):
+    server = server_class(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
@@ -69,6 +126,7 @@ def s3(endpoint, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
+    monkeypatch.setattr(archive_exclusive, "SHORTEST_PAUSE", 0.0)
     monkeypatch.setattr(archive, "time", SimpleNamespace(sleep=lambda _: None, monotonic=archive.time.monotonic))
 
 
@@ -249,6 +307,91 @@ def test_an_object_that_appears_meanwhile_is_left_as_it_is(s3):
             run(server, LARGE)
     assert body(s3) == b"precious"
     assert dangling(s3) == []
+
+
+TWO_PARTS = os.urandom(6_000_000)
+
+
+def two_at_once(monkeypatch, content: bytes) -> tuple[dict, dict]:
+    """Archive two videos to one key, both of which find it free right before they publish; return what came of each."""
+    both, mine, outcomes, errors = threading.Barrier(2), threading.local(), {}, {}
+    there = archive_stores.is_there
+
+    def together(place):
+        found = there(place)
+        mine.looks = getattr(mine, "looks", 0) + 1
+        if mine.looks == 2:
+            both.wait(60)
+        return found
+
+    monkeypatch.setattr(archive_stores, "is_there", together)
+    monkeypatch.setattr(archive_stores, "time", SimpleNamespace(sleep=lambda _: both.wait(60)))
+    contents = {"v-1": b"1" + content, "v-2": b"2" + content}
+
+    def archive_one(name: str, server) -> None:
+        task = VideoTask(name, "completed", md5=hashlib.md5(server.content).hexdigest(), video_url=server.url())
+        try:
+            archive_video(
+                lambda: task, "s3://videos/a/v-1.mp4", storage_conn_id="storage", log=LOG, allow_private_hosts=True
+            )
+            outcomes[name] = server.content
+        except DownloadRefusedError as error:
+            both.abort()  # of the other's second look, which waits for nobody then
+            errors[name] = error
+
+    with serving(contents["v-1"]) as one, serving(contents["v-2"]) as two:
+        threads = [threading.Thread(target=archive_one, args=pair) for pair in (("v-1", one), ("v-2", two))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    monkeypatch.undo()
+    return outcomes, errors
+
+
+@pytest.mark.parametrize("_round", range(3))
+@pytest.mark.parametrize(("content", "method"), [(SMALL, "PUT"), (TWO_PARTS, "POST")], ids=["PutObject", "Complete"])
+def test_two_different_videos_at_one_key_are_not_both_stored(s3, conditions, monkeypatch, content, method, _round):
+    monkeypatch.setattr(archive_exclusive, "is_checked_when_published", lambda _: True)  # as at AWS: no second look
+    stored, refused = two_at_once(monkeypatch, content)
+    assert len(stored) == len(refused) == 1
+    assert "Another file has appeared" in str(*refused.values())
+    assert [body(s3)] == list(stored.values())
+    assert conditions.conditional == [method, method]
+    assert dangling(s3) == []
+
+
+@pytest.mark.parametrize("heeds", [None, False], ids=["answers 501", "ignores it"])
+@pytest.mark.parametrize("content", [SMALL, TWO_PARTS], ids=["PutObject", "Complete"])
+def test_two_different_videos_are_not_both_stored_where_the_condition_is_unknown(
+    s3, conditions, monkeypatch, content, heeds
+):
+    conditions.heeds = heeds
+    stored, refused = two_at_once(monkeypatch, content)
+    assert len(stored) == len(refused) == 1
+    assert "another file is there" in str(*refused.values())
+    assert [body(s3)] == list(stored.values())
+    assert dangling(s3) == []
+
+
+def test_same_video_at_one_key_is_stored_twice_without_complaint(s3, conditions):
+    with serving(SMALL) as server:
+
+        def late(asked, caller):
+            s3.put_object(Bucket="videos", Key="a/v-1.mp4", Body=SMALL)
+            whole(server)(asked, caller)
+
+        server.script = [late]
+        assert run(server, SMALL).already_there
+    assert body(s3) == SMALL
+
+
+def test_overwriting_sends_no_condition(s3, conditions):
+    s3.put_object(Bucket="videos", Key="a/v-1.mp4", Body=b"old")
+    with serving(SMALL) as server:
+        run(server, SMALL, overwrite=True)
+    assert body(s3) == SMALL
+    assert conditions.conditional == []
 
 
 def test_a_bucket_that_is_not_there(s3):

@@ -9,6 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.unit.file_server import Asked, Caller, serving, whole
 
 MEBIBYTE = 1024 * 1024
@@ -83,3 +85,29 @@ def test_two_at_once_do_not_disturb_each_other(tmp_path):
             one.communicate(timeout=60)
     assert [one.returncode for one in processes] == [0, 0]
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("out.mp4", BLOCK * 4)]
+
+
+@pytest.mark.parametrize("_round", range(3))
+def test_two_different_videos_at_one_local_name_are_not_both_stored(tmp_path, _round):
+    """Two processes, two videos, one name, overwrite=False: one says stored, and its video is there."""
+    both = threading.Barrier(2)
+    contents = [bytes([number]) * (2 * MEBIBYTE) for number in range(2)]
+    with serving() as server:
+
+        def together(asked: Asked, caller: Caller) -> None:
+            content = contents[int(asked.target.removeprefix("/"))]
+            caller.head(200, Content_Length=len(content), Content_Type="video/mp4")
+            caller.send(content[:-1])
+            both.wait(60)
+            caller.send(content[-1:])
+
+        server.script = [together, together]
+        processes = [
+            archiving(server.url(f"/{number}"), hashlib.md5(content).hexdigest(), f"{tmp_path}/out.mp4", stderr=-1)
+            for number, content in enumerate(contents)
+        ]
+        errors = [one.communicate(timeout=60)[1] for one in processes]
+    codes = [one.returncode for one in processes]
+    assert sorted(codes) == [0, 1]
+    assert "TakenError: Another file has appeared" in errors[codes.index(1)]
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("out.mp4", contents[codes.index(0)])]

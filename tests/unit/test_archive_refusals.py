@@ -1,12 +1,14 @@
 """What is not archived: forbidden addresses, too large files, other files in the way, tasks without a video."""
 
+import errno
 import logging
+import os
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_digitalhuman import archive, fetching
+from airflow_provider_digitalhuman import archive, archive_stores, fetching
 from airflow_provider_digitalhuman.archive import archive_video
 from airflow_provider_digitalhuman.exceptions import (
     DownloadError,
@@ -195,8 +197,6 @@ def test_a_url_that_never_comes(server, tmp_path):
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(server, tmp_path, monkeypatch):
-    from airflow_provider_digitalhuman import archive_stores
-
     def full(descriptor: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
@@ -205,6 +205,41 @@ def test_a_full_disk_is_told_and_leaves_nothing(server, tmp_path, monkeypatch):
         run(Api(server), tmp_path)
     assert len(server.asked) == 1
     assert nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "ends_retries"),
+    [
+        *((number, True) for number in (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)),
+        *((number, True) for number in (errno.EACCES, errno.EPERM)),
+        *((number, False) for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)),
+    ],
+)
+def test_local_place_that_stays_impossible_ends_retries(server, tmp_path, monkeypatch, number, ends_retries):
+    def fails(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(archive_stores.os, "write", fails)
+    with pytest.raises(DownloadError, match=os.strerror(number)) as failed:
+        run(Api(server), tmp_path)
+    assert failed.value.ends_retries is ends_retries
+    monkeypatch.undo()
+    assert nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["taken/more", "x" * 300, "taken/" + "x" * 300])
+def test_local_path_that_cannot_be_ends_retries(server, tmp_path, path):
+    (tmp_path / "taken").write_bytes(b"precious")
+    with pytest.raises(DownloadRefusedError, match=r"could not be read or written.*choose another destination"):
+        run(Api(server), tmp_path / path)
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("taken", b"precious")]
+
+
+def test_fifo_at_the_destination_is_refused(server, tmp_path):
+    os.mkfifo(tmp_path / "out.mp4")
+    with pytest.raises(DownloadRefusedError, match="no regular file"):
+        run(Api(server), tmp_path)
+    assert server.asked == []
 
 
 def test_a_store_without_its_provider_is_told_before_any_byte(server, tmp_path):
