@@ -266,7 +266,9 @@ class AirflowApi:
         if before is None:
             self._call("POST", "/variables", json=body | {"description": address.description})
         else:
-            self._call("PATCH", f"/variables/{address.variable_key}", params={"update_mask": "value"}, json=body)
+            # 2.11 knows the field by another name in the mask, and changes nothing that is not in the body.
+            mask = {} if self._is_v1 else {"update_mask": "value"}
+            self._call("PATCH", f"/variables/{address.variable_key}", params=mask, json=body)
 
     # ---------------------------------------------------------------- clearing
 
