@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 RECORD_KEY: Final = "digitalhuman_submission"
@@ -46,16 +47,19 @@ class TaskAddress(NamedTuple):
         shown = f"DAG {self.dag_id}, run {self.run_id}, task {self.task_id}, map index {self.map_index}"
         return f"DigitalHuman submission of {shown}. Do not edit."
 
-    def command(self, verb: str, video_task_id: str = "") -> str:
+    def command(self, verb: str, video_task_id: str = "", options: Sequence[str] = ()) -> str:
         """Return the complete ``digitalhuman-ledger`` command for this task instance, ready to copy.
 
         :param verb: ``show``, ``release`` or ``adopt``; the last two also clear the task.
         :param video_task_id: the vendor's task ID, for ``adopt``.
+        :param options: further options, such as ``--url`` and its value.
         """
         clear = [] if verb == "show" else ["--clear"]
         mapped = ["--map-index", str(self.map_index)] if self.map_index >= 0 else []
-        words = [*clear, *mapped, self.dag_id, self.run_id, self.task_id, *([video_task_id] if video_task_id else [])]
-        return " ".join(["digitalhuman-ledger", verb, *map(shlex.quote, words)])
+        words = [self.dag_id, self.run_id, self.task_id, *([video_task_id] if video_task_id else [])]
+        # Without it, what begins with "-" would be taken for an option.
+        end = ["--"] if any(word.startswith("-") for word in words) else []
+        return shlex.join(["digitalhuman-ledger", verb, *options, *clear, *mapped, *end, *words])
 
     def __str__(self) -> str:
         return f"{self.dag_id} {self.run_id} {self.task_id}" + (f" [{self.map_index}]" if self.map_index >= 0 else "")

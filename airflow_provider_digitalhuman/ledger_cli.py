@@ -1,6 +1,7 @@
-"""``digitalhuman-ledger``: see which submissions are stuck, and release or adopt them (Airflow 3.3 and later).
+"""``digitalhuman-ledger``: see which submissions are stuck, release or adopt them, and clear their tasks.
 
-It talks to Airflow's own REST API, so it needs no access to the database and obeys Airflow's permissions.
+It talks to Airflow's own REST API, so it needs no access to the database and obeys Airflow's permissions. With Airflow
+2.11 it can also use the database of the Airflow that is installed where it runs (``--local``).
 """
 
 import argparse
@@ -8,183 +9,254 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from typing import Any, Final, NamedTuple
 
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, LedgerError
 from airflow_provider_digitalhuman.ledger import ADOPTED, Stage, SubmissionRecord
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger_address import TaskAddress
+from airflow_provider_digitalhuman.ledger_api import AirflowApi, Found, Instance, LedgerAccess, Row
 
-if TYPE_CHECKING:
-    import requests
-
-OPERATOR: Final = "CreateDigitalHumanVideoOperator"
 STUCK: Final = frozenset({Stage.SENDING, Stage.UNKNOWN})
-UNDER_WAY: Final = frozenset({"scheduled", "queued", "running", "restarting"})
-"""States of a task instance whose POST may still be on its way, or come."""
-_PAGE: Final = 100
-_TIMEOUT: Final = 30.0
+PLACEHOLDER: Final = "VIDEO_TASK_ID"
+"""In the commands to copy, where only a person can know the ID."""
+_URL: Final = "http://localhost:8080"
 
 
-class AirflowApi:
-    """The few calls of Airflow's REST API that the commands need.
+class _Seen(NamedTuple):
+    """One task instance, looked at once."""
 
-    :param url: address of the API server, without ``/api/v2``.
-    :param token: a bearer token of Airflow's.
+    found: Found
+    record: SubmissionRecord
+    instance: Instance
+
+
+class Ledger:
+    """The commands.
+
+    :param access: Airflow.
+    :param options: options that the commands to copy need besides their own, such as ``--url`` and its value.
+    :param as_json: print JSON instead of text.
     """
 
-    def __init__(self, url: str, token: str | None) -> None:
-        import requests
+    def __init__(self, access: LedgerAccess, options: Sequence[str] = (), as_json: bool = False) -> None:
+        self._access = access
+        self._options = options
+        self._as_json = as_json
 
-        self._url = url.rstrip("/") + "/api/v2"
-        self._session = requests.Session()
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
+    def list_records(self, dag_id: str | None, everything: bool) -> None:
+        """Print the records that are stuck, or all."""
+        shown: list[dict[str, Any]] = []
+        for row in self._access.rows(dag_id, everything):
+            record = self._readable(row)
+            state = row.instance.state if row.instance else None
+            if everything or record is None or _is_stuck(record, state):
+                shown.append(self._described(row.address, row.found, record, row.instance))
+                if not self._as_json:
+                    _print_row(shown[-1])
+        for note in self._access.notes:
+            print(f"digitalhuman-ledger: {note}", file=sys.stderr)
+        if self._as_json:
+            print(json.dumps(shown, indent=2, ensure_ascii=False))
+        elif not shown:
+            print("No submission is on record." if everything else "No submission is stuck.")
 
-    def records(self, dag_id: str | None) -> Iterator[tuple[TaskAddress, str, SubmissionRecord]]:
-        """Yield address, state and record of every task instance of the operator that has a record."""
-        path = f"/dags/{quote(dag_id, safe='') if dag_id else '~'}/dagRuns/~/taskInstances"
-        seen = 0
-        while True:
-            query = {"operator": OPERATOR, "limit": _PAGE, "offset": seen, "order_by": "id"}
-            page = self._call("GET", path, params=query)
-            for row in page["task_instances"]:
-                address = TaskAddress(row["dag_id"], row["dag_run_id"], row["task_id"], row["map_index"])
-                if (record := self.read(address)) is not None:
-                    yield address, row["state"] or "no state", record
-            seen += len(page["task_instances"])
-            if not page["task_instances"] or seen >= page["total_entries"]:
-                return
+    def show(self, address: TaskAddress) -> None:
+        """Print one record.
 
-    def read(self, address: TaskAddress) -> SubmissionRecord | None:
-        """Return the record of a task instance, None if it has none."""
-        entry = self._call("GET", self._entry(address), params={"map_index": address.map_index}, missing=None)
-        return None if entry is None else SubmissionRecord.from_json(entry["value"])
+        :raises LedgerError: if there is none, or it cannot be read.
+        """
+        found = self._existing(address)
+        described = self._described(address, found, found.record(), self._access.instance(address))
+        if self._as_json:
+            print(json.dumps(described, indent=2, ensure_ascii=False))
+            return
+        _print_row(described)
+        print(json.dumps(described["record"], indent=2, ensure_ascii=False))
 
-    def state(self, address: TaskAddress) -> str:
-        """Return the state of a task instance."""
-        mapped = f"/{address.map_index}" if address.map_index >= 0 else ""
-        return str(self._call("GET", _path(address) + mapped)["state"] or "no state")
+    def release(self, address: TaskAddress, clear: bool) -> None:
+        """Record that a person found out that nothing was accepted: the next try submits.
 
-    def write(self, address: TaskAddress, record: SubmissionRecord) -> None:
-        """Replace the record of a task instance; it never expires."""
-        body = {"value": record.to_json(), "expires_at": None}
-        self._call("PUT", self._entry(address), params={"map_index": address.map_index}, json=body)
+        :raises LedgerError: if the submission is not stuck, or a try came in between.
+        """
+        seen = self._stuck(address)
+        detail = f"released by {_person()}; before: {seen.record.detail}"
+        self._write(address, seen, seen.record.at(Stage.RELEASED, detail=detail))
+        self._finish(address, "released", "its next try submits", clear)
 
-    def _entry(self, address: TaskAddress) -> str:
-        return f"{_path(address)}/state-store/{RECORD_KEY}"
+    def adopt(self, address: TaskAddress, video_task_id: str, clear: bool) -> None:
+        """Record the ID that a person found in the vendor's console: the next try goes on with that video.
 
-    def _call(self, method: str, path: str, **options: Any) -> Any:
-        import requests
-
-        tolerated = {404} if "missing" in options else set()
-        missing = options.pop("missing", None)
-        try:
-            # A redirect would make a GET of a PUT, and a success of what was never written.
-            response = self._session.request(
-                method, self._url + path, timeout=_TIMEOUT, allow_redirects=False, **options
-            )
-        except requests.RequestException as error:
-            raise LedgerError(f"Airflow's API at {self._url} does not answer: {error}.") from error
-        if response.status_code in tolerated:
-            return missing
-        if not 200 <= response.status_code < 300:
-            raise LedgerError(_refusal(response))
-        return response.json() if response.content else None
-
-
-def _path(address: TaskAddress) -> str:
-    """Return the task instance's path in Airflow's REST API."""
-    dag, run, task = (quote(part, safe="") for part in address[:3])
-    return f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}"
-
-
-def _refusal(response: "requests.Response") -> str:
-    cure = ""
-    if response.status_code in (401, 403):
-        cure = " Give a token of a user who may do this (--token)."
-    elif response.is_redirect:
-        cure = f" It redirects to {response.headers['Location'][:200]}: give its own address (--url)."
-    return f"Airflow's API answered HTTP {response.status_code}: {response.text[:300]}.{cure}"
-
-
-def list_records(api: AirflowApi, dag_id: str | None, everything: bool) -> int:
-    """Print the records that are stuck, or all; return how many."""
-    shown = 0
-    for address, state, record in api.records(dag_id):
-        if everything or _is_stuck(record, state):
-            shown += 1
-            known = f", video task {record.video_task_id}" if record.video_task_id else ""
-            print(f"{address}: {record.stage}{known} (task {state}, try {record.try_number}, sent {record.sent_at})")
-            print(f"    {record.sent}")
-    return shown
-
-
-def show(api: AirflowApi, address: TaskAddress) -> None:
-    """Print one record."""
-    print(json.dumps(_existing(api, address).to_json(), indent=2, ensure_ascii=False))
-
-
-def release(api: AirflowApi, address: TaskAddress) -> None:
-    """Record that a person found out that nothing was accepted: the next try submits."""
-    record = _stuck(api, address)
-    api.write(address, record.at(Stage.RELEASED, detail=f"released by {_person()}; before: {record.detail}"))
-    print(f"{address}: released. Clear the task: its next try submits.")
-
-
-def adopt(api: AirflowApi, address: TaskAddress, video_task_id: str) -> None:
-    """Record the ID that a person found in the vendor's console: the next try goes on with that video."""
-    record = _stuck(api, address)
-    video_task_id = video_task_id.strip()
-    if not video_task_id:
-        raise LedgerError("VIDEO_TASK_ID is empty: give the ID that the vendor's console shows.")
-    changes = {"video_task_id": video_task_id, "fingerprint": ADOPTED, "detail": f"adopted by {_person()}"}
-    api.write(address, record.at(Stage.SUBMITTED, **changes))
-    print(f"{address}: adopted. Clear the task: its next try goes on with video task {video_task_id}.")
-
-
-def _existing(api: AirflowApi, address: TaskAddress) -> SubmissionRecord:
-    record = api.read(address)
-    if record is None:
-        raise LedgerError(f"{address} has no record of a submission.")
-    return record
-
-
-def _stuck(api: AirflowApi, address: TaskAddress) -> SubmissionRecord:
-    record = _existing(api, address)
-    state = api.state(address)
-    # What a person has said, a person may correct.
-    if not _is_stuck(record, state) and record.fingerprint != ADOPTED:
-        raise LedgerError(
-            f"{address} is not stuck: its record says {record.stage}, and the task is in state {state}."
-            " Nothing was changed."
+        :raises LedgerError: if the ID is none, the submission is not stuck, or a try came in between.
+        """
+        video_task_id = video_task_id.strip()
+        if video_task_id in ("", PLACEHOLDER):
+            said = "is empty" if not video_task_id else f"is still the word {PLACEHOLDER}"
+            raise LedgerError(f"VIDEO_TASK_ID {said}: give the ID that the vendor's console shows.")
+        seen = self._stuck(address)
+        record = seen.record.at(
+            Stage.SUBMITTED, video_task_id=video_task_id, fingerprint=ADOPTED, detail=f"adopted by {_person()}"
         )
-    return record
+        if seen.record.video_task_id not in (None, video_task_id):  # what is known is known of the other one
+            record = record.at(Stage.SUBMITTED, video_task=None, completed=None)
+        self._write(address, seen, record)
+        self._finish(address, "adopted", f"its next try goes on with video task {video_task_id}", clear)
+
+    # ---------------------------------------------------------------- reading
+
+    def _readable(self, row: Row) -> SubmissionRecord | None:
+        try:
+            return row.found.record()
+        except LedgerError as error:
+            self._access.notes.append(f"{row.address}: {error}")
+            return None
+
+    def _existing(self, address: TaskAddress) -> Found:
+        found = self._access.read(address)
+        if found is None:
+            raise LedgerError(
+                f"{address} has no record of a submission. Check the three names and --map-index, and that --url is"
+                " the Airflow of this task."
+            )
+        return found
+
+    def _stuck(self, address: TaskAddress) -> _Seen:
+        found = self._existing(address)
+        record, instance = found.record(), self._access.instance(address)
+        if instance is None:
+            raise LedgerError(
+                f"{address} is no task instance of Airflow any more, so nothing can go on with its video. Nothing was"
+                f" changed. Its record can be deleted: the Variable {address.variable_key}."
+            )
+        # What a person has said, a person may correct.
+        if record.stage not in STUCK and record.fingerprint != ADOPTED:
+            raise LedgerError(
+                f"{address} is not stuck: its record says {record.stage}, and the task is in state {instance.state}."
+                " Nothing was changed."
+            )
+        if instance.under_way:
+            raise LedgerError(
+                f"{address} is under way: its record says {record.stage}, and the task is in state {instance.state}."
+                " Nothing was changed. Wait until it has ended, or mark it failed, and look again."
+            )
+        return _Seen(found, record, instance)
+
+    def _described(
+        self, address: TaskAddress, found: Found, record: SubmissionRecord | None, instance: Instance | None
+    ) -> dict[str, Any]:
+        stuck = record is not None and _is_stuck(record, instance.state if instance else None)
+        verbs = ["show"] if not stuck or instance is None else ["show", "release", "adopt"]
+        possible = found.possible_id if stuck else None
+        ids = {"adopt": possible or PLACEHOLDER}
+        return {
+            **address._asdict(),
+            "state": instance.state if instance else None,
+            "stuck": stuck,
+            "possible_id": possible,
+            "record": dict(found.value),
+            "commands": {verb: address.command(verb, ids.get(verb, ""), self._options) for verb in verbs},
+        }
+
+    # ---------------------------------------------------------------- writing
+
+    def _write(self, address: TaskAddress, seen: _Seen, record: SubmissionRecord) -> None:
+        """Write the record, and look before and after whether a try came in between: no store can rule that out."""
+        if (found := self._access.read(address)) != seen.found or self._access.instance(address) != seen.instance:
+            now = "gone" if found is None else found.value.get("stage")
+            raise LedgerError(f"A try of {address} came in between (the record is now {now}). Nothing was changed.")
+        self._access.write(address, record, seen.found)
+        after, instance = self._access.read(address), self._access.instance(address)
+        kept = None if after is None else after.record()
+        if kept is None or _essence(kept) != _essence(record) or instance != seen.instance:
+            raise LedgerError(
+                f"A TRY CAME IN BETWEEN: {record.stage} was written for {address}, and at the same moment Airflow went"
+                f" on with the task. Its state is now {instance.state if instance else 'gone'}, its record"
+                f" {kept.stage if kept else 'gone'}. It was not cleared. Wait until the task has ended, and look again:"
+                f" {address.command('show', options=self._options)}"
+            )
+
+    def _finish(self, address: TaskAddress, done: str, follows: str, clear: bool) -> None:
+        if not clear:
+            print(f"{address}: {done}. {self._how_to_clear(address)}: {follows}.")
+            return
+        try:
+            cleared = self._access.clear(address)
+        except LedgerError as error:
+            raise LedgerError(
+                f"{address} was {done}, but not cleared: {error} {self._how_to_clear(address)}: {follows}."
+            ) from error
+        print(f"{address}: {done} and cleared: {follows}.")
+        print(f"Cleared: {', '.join(cleared.cleared)}.")
+        if cleared.left_alone:
+            print(f"Downstream, but not cleared, because they have run: {', '.join(cleared.left_alone)}.")
+
+    def _how_to_clear(self, address: TaskAddress) -> str:
+        if self._access.version < (3, 4) or not isinstance(self._access, AirflowApi):
+            return "Clear the task"
+        return (
+            'Clear the task, and tick "Keep task state" in the dialog, or send\n'
+            f"    {self._access.clear_command(address)}\n"
+        )
 
 
-def _is_stuck(record: SubmissionRecord, state: str) -> bool:
-    return record.stage in STUCK and not (record.stage is Stage.SENDING and state in UNDER_WAY)
+def _essence(record: SubmissionRecord) -> tuple[Any, ...]:
+    # Texts apart: Airflow's API stars out in a Variable what it takes for a secret.
+    return record.stage, record.video_task_id, record.fingerprint, record.try_number, record.sent_at
+
+
+def _is_stuck(record: SubmissionRecord, state: str | None) -> bool:
+    under_way = state is not None and Instance(state, 0).under_way
+    return record.stage in STUCK and not (record.stage is Stage.SENDING and under_way)
+
+
+def _print_row(row: dict[str, Any]) -> None:
+    record = row["record"]
+    address = TaskAddress(*(row[name] for name in TaskAddress._fields))
+    known = f", video task {record['video_task_id']}" if record.get("video_task_id") else ""
+    state = f"task {row['state']}" if row["state"] else "no such task instance any more"
+    sent = f"try {record.get('try_number')}, sent {record.get('sent_at')}"
+    print(f"{address}: {record.get('stage', 'unreadable')}{known} ({state}, {sent})")
+    for line in filter(None, (record.get("sent"), record.get("detail"))):
+        print(f"    {line}")
+    if row["possible_id"]:
+        print(f"    It may be the video task {row['possible_id']}: look it up in the vendor's console.")
+    for command in row["commands"].values():
+        print(f"    {command}")
 
 
 def _person() -> str:
-    return f"{getpass.getuser()} at {datetime.now(UTC).isoformat(timespec='seconds')}"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # no LOGNAME, and a uid without an entry in passwd, as in OpenShift
+        name = f"uid {os.getuid()}"
+    return f"{name} at {datetime.now(UTC).isoformat(timespec='seconds')}"
+
+
+def _connection_options(parser: argparse.ArgumentParser, *, default: Any = None) -> None:
+    group = parser.add_argument_group("Airflow")
+    for name, what in (
+        ("--url", f"API server (2.11: webserver); default: AIRFLOW_API_URL, else {_URL}"),
+        ("--token", "bearer token; better in the environment variable AIRFLOW_API_TOKEN"),
+        ("--user", "user name in place of a token; default: AIRFLOW_API_USER"),
+        ("--password", "its password; better in the environment variable AIRFLOW_API_PASSWORD"),
+    ):
+        group.add_argument(name, help=what, default=default)
+    group.add_argument(
+        "--local",
+        action="store_true",
+        default=default or False,
+        help="Airflow 2.11 only: use the database of the Airflow installed here instead of its REST API",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="digitalhuman-ledger", description=__doc__.split("\n")[0].split(": ")[1])
-    parser.add_argument(
-        "--url", default=os.environ.get("AIRFLOW_API_URL", "http://localhost:8080"), help="Airflow's API server"
-    )
-    parser.add_argument(
-        "--token",
-        default=os.environ.get("AIRFLOW_API_TOKEN"),
-        help="a bearer token of Airflow's API; better in the environment variable AIRFLOW_API_TOKEN",
-    )
+    described = "See which submissions are stuck, release or adopt them, and clear their tasks."
+    parser = argparse.ArgumentParser(prog="digitalhuman-ledger", description=described)
+    _connection_options(parser)
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="the submissions whose outcome is not known")
-    listing.add_argument("--dag-id")
+    listing.add_argument("--dag-id", help="of this DAG only, and whatever class its tasks are of")
     listing.add_argument("--all", action="store_true", help="every submission on record")
     for name, what in (
         ("show", "one record"),
@@ -197,23 +269,52 @@ def _parser() -> argparse.ArgumentParser:
         if name == "adopt":
             command.add_argument("video_task_id")
         command.add_argument("--map-index", type=int, default=-1)
+        if name != "show":
+            command.add_argument("--clear", action="store_true", help="clear the task in the same call")
+    for name, command in commands.choices.items():
+        _connection_options(command, default=argparse.SUPPRESS)
+        if name in ("list", "show"):
+            command.add_argument("--output", choices=("text", "json"), default="text")
     return parser
+
+
+def _access(options: argparse.Namespace) -> tuple[LedgerAccess, list[str]]:
+    """Return Airflow, and the options that lead there as they were given, without secrets."""
+    if options.local:
+        from airflow_provider_digitalhuman.ledger_local import LocalAirflow
+
+        return LocalAirflow(), ["--local"]
+    user = options.user or os.environ.get("AIRFLOW_API_USER")
+    password = options.password or os.environ.get("AIRFLOW_API_PASSWORD")
+    token = options.token or os.environ.get("AIRFLOW_API_TOKEN")
+    if bool(user) != bool(password) and not token:
+        raise LedgerError("--user and --password belong together: give both, or a token (--token).")
+    url = options.url or os.environ.get("AIRFLOW_API_URL") or _URL
+    access = AirflowApi(url, token, (user, password) if user and password else None)
+    return access, ["--url", options.url] if options.url else []
+
+
+def _run(options: argparse.Namespace) -> None:
+    access, repeated = _access(options)
+    ledger = Ledger(access, repeated, getattr(options, "output", "text") == "json")
+    if options.command == "list":
+        ledger.list_records(options.dag_id, options.all)
+        return
+    address = TaskAddress(options.dag_id, options.run_id, options.task_id, options.map_index)
+    match options.command:
+        case "show":
+            ledger.show(address)
+        case "release":
+            ledger.release(address, options.clear)
+        case "adopt":
+            ledger.adopt(address, options.video_task_id, options.clear)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        api = AirflowApi(options.url, options.token)
-        if options.command == "list":
-            if not list_records(api, options.dag_id, options.all):
-                print("No submission is on record." if options.all else "No submission is stuck.")
-            return 0
-        address = TaskAddress(options.dag_id, options.run_id, options.task_id, options.map_index)
-        if options.command == "adopt":
-            adopt(api, address, options.video_task_id)
-        else:
-            {"show": show, "release": release}[options.command](api, address)
+        _run(options)
     except DigitalHumanError as error:
         print(f"digitalhuman-ledger: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,149 @@
+"""The records of submissions in the database of an Airflow 2.11, for where its REST API is not to be had."""
+
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_digitalhuman.compat import AIRFLOW
+from airflow_provider_digitalhuman.exceptions import LedgerError
+from airflow_provider_digitalhuman.ledger import SubmissionRecord
+from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger_api import (
+    NOT_RUN,
+    UNDER_WAY,
+    Cleared,
+    Downstream,
+    Found,
+    Instance,
+    Row,
+    address_of_variable,
+    merged,
+    unknown_variable,
+)
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+_NO_STATE: Final = "no state"
+
+
+class LocalAirflow:
+    """Airflow 2.11's own database, by its own models.
+
+    :raises LedgerError: with Airflow 3, which lets nobody but its API server at the database.
+    """
+
+    def __init__(self) -> None:
+        if AIRFLOW >= (3, 0):
+            raise LedgerError(
+                f"--local is for Airflow 2.11, and here is Airflow {AIRFLOW[0]}.{AIRFLOW[1]}, which always has a"
+                " REST API: use --url and --token (or AIRFLOW_API_URL and AIRFLOW_API_TOKEN)."
+            )
+        self.version = (AIRFLOW[0], AIRFLOW[1])
+        self.notes: list[str] = []
+
+    def rows(self, dag_id: str | None, everything: bool) -> Iterator[Row]:
+        """Yield the records there are: a success removes its own, so all of them can be stuck."""
+        from airflow.models.variable import Variable
+        from sqlalchemy import select
+
+        with _session() as session:
+            query = select(Variable).where(Variable.key.startswith(f"{RECORD_KEY}_", autoescape=True))
+            kept = [(row.key, row.get_val(), row.description) for row in session.scalars(query.order_by(Variable.key))]
+        for key, text, description in kept:
+            value = _parsed(text)
+            address = address_of_variable(key, value, description)
+            if address is None:
+                self.notes.append(unknown_variable(key))
+            elif dag_id in (None, address.dag_id):
+                yield Row(address, Found(value, value), self.instance(address))
+
+    def read(self, address: TaskAddress) -> Found | None:
+        """Return what the Variable holds, None if there is none."""
+        with _session() as session:
+            row = session.scalar(_variable_of(address))
+            text = None if row is None else row.get_val()
+        if row is None:
+            return None
+        value = _parsed(text)
+        return Found(value, value)
+
+    def instance(self, address: TaskAddress) -> Instance | None:
+        """Return the task instance, None if there is none."""
+        with _session() as session:
+            found = session.scalar(_instances_of(address, address.task_id).filter_by(map_index=address.map_index))
+            return None if found is None else Instance(found.state or _NO_STATE, found.try_number)
+
+    def write(self, address: TaskAddress, record: SubmissionRecord, before: Found) -> None:
+        """Put ``record`` in the place of ``before``, and of nothing else.
+
+        :raises LedgerError: if the Variable holds something else by now.
+        """
+        with _session() as session:
+            row = session.scalar(_variable_of(address).with_for_update())
+            if row is None or _parsed(row.get_val()) != before.value:
+                raise LedgerError(f"A try of {address} has changed its record meanwhile. Nothing was changed.")
+            row.set_val(json.dumps(merged(before.value, record)))
+
+    def clear(self, address: TaskAddress) -> Cleared:
+        """Clear the task instance and, downstream of it, those that have not run.
+
+        :raises LedgerError: if Airflow's database does not know the task, or a try of it is under way.
+        """
+        models = import_module("airflow.models.taskinstance")
+        dag = _dag(address)
+        names = set(dag.partial_subset([address.task_id], include_downstream=True).task_dict) - {address.task_id}
+        with _session() as session:
+            own = session.scalar(_instances_of(address, address.task_id).filter_by(map_index=address.map_index))
+            if own is None or own.state in UNDER_WAY:
+                raise LedgerError(f"A try of {address} is under way by now: it was not cleared.")
+            behind = [one for name in sorted(names) for one in session.scalars(_instances_of(address, name))]
+            chosen = [one for one in behind if one.state in NOT_RUN]
+            shown = Cleared(
+                [_shown(own, "this task"), *(_shown(one, one.state) for one in chosen)],
+                [_shown(one, one.state) for one in behind if one.state and one.state not in NOT_RUN],
+            )
+            states = import_module("airflow.utils.state")
+            models.clear_task_instances([own, *chosen], session, dag=dag, dag_run_state=states.DagRunState.QUEUED)
+        return shown
+
+
+def _session() -> "AbstractContextManager[Any]":
+    manager: AbstractContextManager[Any] = import_module("airflow.utils.session").create_session()
+    return manager
+
+
+def _variable_of(address: TaskAddress) -> Any:
+    from airflow.models.variable import Variable
+    from sqlalchemy import select
+
+    return select(Variable).where(Variable.key == address.variable_key)
+
+
+def _instances_of(address: TaskAddress, task_id: str) -> Any:
+    from sqlalchemy import select
+
+    model = import_module("airflow.models.taskinstance").TaskInstance
+    return select(model).filter_by(dag_id=address.dag_id, run_id=address.run_id, task_id=task_id)
+
+
+def _dag(address: TaskAddress) -> Any:
+    # As the webserver does: from the database, without the DAG's file and what that imports.
+    bag = import_module("airflow.models.dagbag").DagBag(read_dags_from_db=True)
+    dag = bag.get_dag(address.dag_id)
+    if dag is None or not dag.has_task(address.task_id):
+        raise LedgerError(f"Airflow's database has no task {address.task_id} of DAG {address.dag_id} any more.")
+    return dag
+
+
+def _shown(instance: Any, state: str) -> str:
+    return str(Downstream(instance.task_id, instance.map_index, state))
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        value = json.loads(text or "")
+    except ValueError:
+        value = text
+    return value if isinstance(value, dict) else {"value": value}
