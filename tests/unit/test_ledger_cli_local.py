@@ -42,7 +42,8 @@ def sessions(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any
         monkeypatch.setattr("airflow.utils.session.create_session", create_session)
         Base.metadata.create_all(engine)
         run = {"dag_id": HERE.dag_id, "run_id": HERE.run_id, "run_type": "manual", "execution_date": timezone.utcnow()}
-        row = {"task_id": HERE.task_id, "map_index": HERE.map_index, "state": "failed", "try_number": 1, "pool_slots": 1}
+        row = {"task_id": HERE.task_id, "map_index": HERE.map_index, "state": "failed"}
+        row |= {"try_number": 1, "pool_slots": 1}
         with engine.begin() as connection:
             connection.execute(DagRun.__table__.insert().values(state="failed", clear_number=0, **run))
             own = {"dag_id": HERE.dag_id, "run_id": HERE.run_id, "pool": "default_pool"}
