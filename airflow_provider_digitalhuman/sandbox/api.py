@@ -94,7 +94,7 @@ async def query(request: Request, video_task_id: str) -> Response:
     if task is None or normal is None:
         return answers.json_answer(answers.UNKNOWN_ID)
     expired = fault is not None and fault.name == "expired_url"
-    return reshaped(fault, normal, sandbox.expired_url_of(task, root_of(request)) if expired else "")
+    return reshaped(fault, normal, sandbox.expired_url_of(task, root_of(request)) if expired else "", task.body)
 
 
 def _authorized(sandbox: Sandbox, request: Request) -> bool:

@@ -174,6 +174,21 @@ KINDS: Final[Mapping[str, Kind]] = {
         options={"code": _code(500), "msg": _text("系统繁忙，请稍后再试")},
     ),
     "no_id": Kind(_API, "HTTP 200 without an error code and without an id"),
+    "other_id_name": Kind(
+        ("create",),
+        "an answer that is no success, and names a task under another name than `id`",
+        options={
+            "field": _one_of("taskId", "task_id", "videoId", "video_id", "projectId"),
+            "status": _integer(200, 200, 599),
+            "code": _code(1),
+        },
+    ),
+    "broken_with_id": Kind(
+        ("create",),
+        "the answer breaks off, or is an HTTP 500, and the id stands far in what comes of it",
+        stages=_AFTER,
+        options={"how": _one_of("length", "gzip", "http_500")},
+    ),
     # The API's answer in another form
     "envelope": Kind(
         _API,
@@ -198,6 +213,13 @@ KINDS: Final[Mapping[str, Kind]] = {
         ("query",),
         "the URL under another name",
         options={"field": _one_of("result_url", "videoUrl")},
+        completed_only=True,
+    ),
+    "another_task": Kind(("query",), "the answer is about another task", options={"word": _text("completed")}),
+    "repeats_request": Kind(
+        ("query",),
+        "completed, and in place of a result the clip that was sent: beside audioUrl, or as the result's URL",
+        options={"field": _one_of("videoUrl", "video_url")},
         completed_only=True,
     ),
     "error_value": Kind(("query",), "`error` is any JSON value", options={"value": _ANY_JSON}),

@@ -1,5 +1,8 @@
 """Plays a fault: gives the answer that stands in for the normal one, or changes the normal one."""
 
+import gzip
+import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -77,12 +80,30 @@ def _refusal(fault: Fault, normal: dict[str, Any] | None) -> Response | None:
             return answers.json_answer({"code": options["code"], "msg": options["msg"], "data": None})
         case "rate_limited":
             return _http_status(429, "json", options["retry_after"])
+        case "other_id_name":
+            named = {options["field"]: (normal or {}).get("id", "task-of-somebody")}
+            content = {"code": options["code"], "msg": "success", "data": named}
+            return answers.json_answer(content, options["status"])
+        case "broken_with_id":
+            return _broken_with_id(options["how"], normal or {})
         case "no_id":
             return answers.json_answer({key: value for key, value in (normal or {}).items() if key != "id"})
         case "unknown_id":
             return answers.json_answer(answers.UNKNOWN_ID)
         case _:
             return None
+
+
+def _broken_with_id(how: str, normal: dict[str, Any]) -> Response:
+    content = {"msg": "x" * 400, **normal, "trace": secrets.token_hex(4000)}
+    if how == "http_500":
+        return answers.json_answer(content, 500)
+    body = bytes(answers.json_answer(content).body)
+    head = {"content-type": "application/json", "content-length": str(len(body) + 1000)}
+    if how == "gzip":
+        body = gzip.compress(body)[:-1000]
+        head["content-encoding"] = "gzip"
+    return CutAnswer(body, head=(200, head))
 
 
 def _http_status(status: int, body: str, retry_after: str | None) -> Response:
@@ -100,8 +121,13 @@ def _http_status(status: int, body: str, retry_after: str | None) -> Response:
     return answer
 
 
-def reshaped(fault: Fault | None, task: dict[str, Any], expired_url: str = "") -> Response:
-    """The task's JSON as an answer, in the form that the fault wants."""
+def reshaped(
+    fault: Fault | None, task: dict[str, Any], expired_url: str = "", sent: Mapping[str, Any] | None = None
+) -> Response:
+    """The task's JSON as an answer, in the form that the fault wants.
+
+    :param sent: the body of the create.
+    """
     if fault is None:
         return answers.json_answer(task)
     options = fault.options
@@ -121,6 +147,11 @@ def reshaped(fault: Fault | None, task: dict[str, Any], expired_url: str = "") -
             content["video_url"] = None
         case "url_field":
             content[options["field"]] = content.pop("video_url")
+        case "another_task":
+            url = "http://127.0.0.1:1/video-of-another-task.mp4"
+            content |= {"id": "another-task", "status": options["word"], "video_url": url, "error": "Not Found"}
+        case "repeats_request":
+            _repeat(content, sent or {}, options["field"])
         case "error_value":
             content["error"] = options["value"]
         case "md5":
@@ -129,6 +160,13 @@ def reshaped(fault: Fault | None, task: dict[str, Any], expired_url: str = "") -
             content["video_url"] = expired_url
     answer = answers.json_answer(content)
     return DrippingAnswer(answer, options["seconds"]) if fault.name == "slow" else answer
+
+
+def _repeat(content: dict[str, Any], sent: Mapping[str, Any], field: str) -> None:
+    del content["video_url"]
+    content[field] = sent.get("videoUrl")
+    if field == "videoUrl":
+        content["audioUrl"] = sent.get("audioUrl")
 
 
 def _change_md5(content: dict[str, Any], form: str) -> None:

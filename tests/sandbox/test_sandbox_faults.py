@@ -4,6 +4,7 @@ import errno
 import json
 import random
 import time
+import zlib
 
 import pytest
 import requests
@@ -18,7 +19,7 @@ ALL = [
     for when in (kind.stages if on == "create" else (None,))
 ]
 QUICK = {"hang": {"seconds": 0.3}, "slow": {"seconds": 0.3}, "takes": {"seconds": 0.5}}
-NO_ANSWER = ("reset", "close", "truncated", "cut_off", "wrong_content_length")
+NO_ANSWER = ("reset", "close", "truncated", "cut_off", "wrong_content_length", "broken_with_id")
 
 
 def switch_on(sandbox, on, name, when=None, **options):
@@ -193,6 +194,30 @@ def test_shapes_of_a_create(wire, sandbox):
     assert sandbox.ledger()["charged"] == 6
 
 
+def test_create_names_task_under_another_name(wire, sandbox):
+    sandbox.add_fault(on="create", fault="other_id_name", when="after", field="videoId", status=429, code=429)
+    answer = wire.create()
+    (task,) = sandbox.ledger()["tasks"]
+    assert answer.status_code == 429
+    assert answer.json() == {"code": 429, "msg": "success", "data": {"videoId": task["id"]}}
+    sandbox.add_fault(on="create", fault="other_id_name")
+    refused = wire.create()
+    assert (refused.status_code, refused.json()["code"], len(refused.json()["data"]["taskId"]) > 1) == (200, 1, True)
+    assert sandbox.ledger()["charged"] == 1
+
+
+def test_create_breaks_off_with_id(wire, sandbox):
+    for how in ("length", "gzip", "http_500"):
+        sandbox.add_fault(on="create", fault="broken_with_id", how=how)
+        head, _, body = wire.raw().partition(b"\r\n\r\n")
+        task_id = sandbox.ledger()["tasks"][-1]["id"].encode()
+        announced = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        assert head.split()[1] == (b"500" if how == "http_500" else b"200")
+        assert (announced > len(body)) == (how != "http_500")
+        plain = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body) if how == "gzip" else body
+        assert plain.index(task_id) > 400
+
+
 def test_shapes_of_a_query(wire, sandbox):
     done = wire.finished()
 
@@ -205,6 +230,14 @@ def test_shapes_of_a_query(wire, sandbox):
     assert seen("completed_without_url")["video_url"] is None
     assert seen("url_field", field="videoUrl")["videoUrl"] == done["video_url"]
     assert "video_url" not in seen("url_field", field="result_url")
+    other = seen("another_task", word="failed")
+    assert (other["id"], other["status"]) == ("another-task", "failed")
+    sent = sandbox.ledger()["tasks"][-1]["body"]
+    repeated = seen("repeats_request")
+    assert (repeated["videoUrl"], repeated["audioUrl"]) == (sent["videoUrl"], sent["audioUrl"])
+    assert "video_url" not in repeated
+    as_result = seen("repeats_request", field="video_url")
+    assert (as_result["video_url"], "audioUrl" in as_result) == (sent["videoUrl"], False)
     for value in ("", None, "text", {"code": "x", "message": "y", "type": "z"}):
         assert seen("error_value", value=value)["error"] == value
     assert "md5" not in seen("md5", form="missing")

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
+from airflow_provider_digitalhuman import archive
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE
@@ -32,10 +33,14 @@ from airflow_provider_digitalhuman.exceptions import (
     SubmissionUnknownError,
     VideoFailedError,
     VideoTaskNotFoundError,
+    VideoUrlMissingError,
 )
+from airflow_provider_digitalhuman.hooks import digitalhuman as hook_module
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
+from airflow_provider_digitalhuman.operators import digitalhuman as operator_module
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
+from tests.unit.raw_server import answering, http_answer
 
 KEY = "sk-4f1d-this-is-the-key-9c2b"
 # Nobody listens there: the sandbox accepts the task, and has no video to make.
@@ -161,6 +166,24 @@ ONE_POST: list[Case] = [
     *(case for status in (301, 307, 308) for case in cases("redirect", "redirect", RequestRefusedError, status=status)),
     *(case for status in (302, 303) for case in cases("redirect", "redirect", UNKNOWN, *BOTH, status=status)),
     *cases("F11", "failed_at_once", VideoFailedError, "after"),
+    *(
+        case
+        for how in ("length", "gzip", "http_500")
+        for case in cases("F24", "broken_with_id", UNKNOWN, "after", how=how)
+    ),
+    *(
+        case
+        for field in ("taskId", "task_id", "videoId", "video_id", "projectId")
+        for case in cases("F25", "other_id_name", UNKNOWN, *BOTH, field=field)
+    ),
+    *(
+        case
+        for status in (400, 401, 402, 403, 404, 422, 429, 500)
+        for case in cases("F25", "other_id_name", UNKNOWN, *BOTH, status=status, code=status)
+    ),
+    *cases("F25", "other_id_name", UNKNOWN, *BOTH, code="204"),
+    *cases("F25", "other_id_name", UNKNOWN, *BOTH, code=429),
+    *cases("F25", "other_id_name", UNKNOWN, *BOTH, code=0),
 ]
 
 
@@ -178,6 +201,8 @@ def test_exactly_one_post(
     ledger = sandbox.ledger()
     assert ledger["posts"] == 1
     assert ledger["charged"] == (1 if case.when == "after" else 0)
+    if case.row in ("F24", "F25") and case.when == "after":
+        assert ledger["tasks"][0]["id"] in str(caught.value)
     assert ledger["requests"][0]["authorized"]
     assert ledger["elsewhere"] == ledger["key_leaked_elsewhere"] == 0
     assert waits == []
@@ -408,6 +433,7 @@ QUERY_FAULTS: list[tuple[str, str, dict[str, Any], type[DigitalHumanError]]] = [
     ("F14", "unauthorized", {"status": 403}, AuthenticationError),
     ("F15", "unknown_id", {}, VideoTaskNotFoundError),
     ("F15", "no_handler", {}, VideoTaskNotFoundError),
+    *(("F26", "another_task", {"word": word}, QueryError) for word in ("completed", "failed", "cancelled", "queued")),
 ]
 
 
@@ -530,6 +556,15 @@ class TestFinishedVideo:
         assert again.video_url is not None
         assert again.video_url.startswith(running.root_url)
 
+    @pytest.mark.parametrize("field", ["videoUrl", "video_url"])
+    def test_hook_takes_repeated_request_for_completed_without_url(
+        self, running: SandboxClient, hook: DigitalHumanHook, finished: str, field: str
+    ) -> None:
+        running.add_fault(on="query", fault="repeats_request", field=field)
+        task = hook.get_video(finished, running.sample_video_url)
+        assert (task.is_completed, task.video_url) == (True, None)
+        assert (hook.get_video(finished, running.sample_video_url).video_url or "").startswith(running.root_url)
+
     @pytest.mark.parametrize("name", ["result_url", "videoUrl"])
     def test_the_url_under_another_name(
         self, running: SandboxClient, hook: DigitalHumanHook, finished: str, name: str
@@ -559,6 +594,115 @@ class TestFinishedVideo:
     ) -> None:
         running.add_fault(on="query", fault="error_value", value=value)
         assert hook.get_video(finished).is_completed
+
+
+# --- F26: the presenter's clip is no result ---------------------------------------------------------------------------
+
+RESULT_URL = "http://127.0.0.1:1/result.mp4"
+CLIP = http_answer(200, json.dumps({"id": "T", "status": "completed", "video_url": MEDIA["video_url"]}))
+REPEATED = http_answer(
+    200,
+    json.dumps(
+        {"id": "T", "status": "completed", "audioUrl": MEDIA["audio_url"], "videoUrl": MEDIA["video_url"] + "?s=2"}
+    ),
+)
+RESULT = http_answer(200, json.dumps({"id": "T", "status": "completed", "video_url": RESULT_URL}))
+CLIP_EVENT = {
+    "status": "completed",
+    "video_task_id": "T",
+    "video_task": {"id": "T", "status": "completed", "video_url": MEDIA["video_url"]},
+    "times": {},
+}
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> list[float]:
+    """The seconds that the operator has waited between queries; it does not really wait."""
+    monkeypatch.setattr(operator_module, "time", hook_module.time)
+    return waits
+
+
+@pytest.mark.parametrize("answer", [CLIP, REPEATED])
+def test_operator_asks_again_where_trigger_brings_sent_clip(
+    connect: Any, serve: Any, context: dict[str, Any], ti: Any, slept: list[float], make_operator: Make, answer: bytes
+) -> None:
+    server = serve(answering(answer, answer, RESULT))
+    connect(server.url)
+    assert make_operator(**MEDIA, wait_for_completion=True).execute_complete(context, CLIP_EVENT) == "T"
+    assert ti.xcoms["video_task"]["video_url"] == RESULT_URL
+    assert [request.method for request in server.requests] == ["GET"] * 3
+    assert len(slept) == 2
+
+
+@pytest.mark.parametrize("answer", [CLIP, REPEATED])
+def test_operator_fails_clearly_where_only_sent_clip_comes(
+    connect: Any, serve: Any, context: dict[str, Any], ti: Any, slept: list[float], make_operator: Make, answer: bytes
+) -> None:
+    server = serve(answering(answer))
+    connect(server.url)
+    with pytest.raises(VideoUrlMissingError):
+        make_operator(**MEDIA, wait_for_completion=True).execute_complete(context, CLIP_EVENT)
+    assert len(server.requests) == 5
+    assert server.posts == 0
+    assert "video_task" not in ti.xcoms
+
+
+def test_operator_takes_result_that_trigger_brings(
+    connect: Any, serve: Any, context: dict[str, Any], ti: Any, make_operator: Make
+) -> None:
+    server = serve(answering(CLIP))
+    connect(server.url)
+    event = {**CLIP_EVENT, "video_task": {"id": "T", "status": "completed", "video_url": RESULT_URL}}
+    assert make_operator(**MEDIA, wait_for_completion=True).execute_complete(context, event) == "T"
+    assert ti.xcoms["video_task"]["video_url"] == RESULT_URL
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("created", [CLIP, REPEATED, http_answer(200, '{"id": "T", "status": "queued"}')])
+def test_operator_does_not_end_with_sent_clip(
+    connect: Any,
+    serve: Any,
+    context: dict[str, Any],
+    ti: Any,
+    slept: list[float],
+    make_operator: Make,
+    created: bytes,
+    deferrable: bool,
+) -> None:
+    server = serve(answering(created, CLIP, REPEATED, RESULT))
+    connect(server.url)
+    operator = make_operator(**MEDIA, wait_for_completion=True, deferrable=deferrable)
+    if deferrable:
+        with pytest.raises(TaskDeferred):
+            operator.execute(context)
+    else:
+        assert operator.execute(context) == "T"
+    assert ti.xcoms["video_task"]["video_url"] == (None if deferrable else RESULT_URL)
+    assert server.posts == 1
+
+
+@pytest.mark.parametrize("answer", [CLIP, REPEATED])
+def test_operator_does_not_archive_sent_clip(
+    connect: Any,
+    serve: Any,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    waits: list[float],
+    make_operator: Make,
+    tmp_path: Any,
+    answer: bytes,
+) -> None:
+    """The trigger brings a result, and what names its fresh URL then names the clip."""
+    monkeypatch.setattr(archive, "time", hook_module.time)
+    server = serve(answering(answer))
+    connect(server.url)
+    operator = make_operator(**MEDIA, wait_for_completion=True, destination=str(tmp_path / "video.mp4"))
+    event = {**CLIP_EVENT, "video_task": {"id": "T", "status": "completed", "video_url": RESULT_URL}}
+    with pytest.raises(VideoUrlMissingError):
+        operator.execute_complete(context, event)
+    assert list(tmp_path.iterdir()) == []
+    assert server.posts == 0
 
 
 def test_the_connection_test_costs_nothing(connect: Any, sandbox: SandboxClient, hook: DigitalHumanHook) -> None:
