@@ -27,11 +27,12 @@ from tools.mutants import Mutant, mutants_of
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = "airflow_provider_digitalhuman"
 TESTS: Final[dict[str, tuple[str, ...]]] = {
-    "fingerprint": ("test_fingerprint", "test_golden"),
-    "submission": ("test_submission", "test_not_durable", "test_golden"),
+    "fingerprint": ("test_fingerprint",),
+    "submission": ("test_submission", "test_not_durable"),
     "ledger": ("test_ledger", "test_golden", "test_submission"),
     "api/response": ("test_response", "test_golden"),
-    "waiting": ("test_waiting", "test_golden"),
+    "waiting": ("test_waiting",),
+    "triggers/events": ("test_events", "test_golden"),
 }
 """Module of the money core -> files in tests/unit, those first that find most."""
 JUDGED: Final = ROOT / "tests" / "mutation" / "judged.json"
