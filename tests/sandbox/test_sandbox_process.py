@@ -57,7 +57,7 @@ def test_tasks_survive_a_kill(tmp_path, wire_to):
         first.add_fault(on="task", fault="takes", seconds=1)
         running = wire.created()
         first.process.kill()
-        first.process.wait()
+        first.process.wait(10)
     with running_sandbox(
         state_dir=tmp_path, processing_seconds=0, port=int(first.root_url.rpartition(":")[2])
     ) as again:
@@ -105,12 +105,15 @@ def test_the_temporary_folder_is_removed(tmp_path, monkeypatch):
 
 def test_the_first_line_says_where_it_listens():
     process = subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True)
+    impatience = threading.Timer(60, process.kill)
+    impatience.start()
     try:
         line = process.stdout.readline()
         assert line.startswith("DigitalHuman sandbox listening on http://127.0.0.1:")
         assert line.endswith("/kyyReactApiServer\n")
         assert SandboxClient(line.split()[-1]).ledger()["posts"] == 0
     finally:
+        impatience.cancel()
         process.terminate()
         rest, _ = process.communicate(timeout=10)
     assert rest == ""

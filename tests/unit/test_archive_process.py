@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,12 @@ def test_a_killed_process_leaves_nothing_visible_and_the_next_one_completes(tmp_
         arguments = (server.url(), hashlib.md5(server.content).hexdigest(), f"{tmp_path}/out.mp4")
         first = archiving(*arguments)
         assert half_sent.wait(60)
+        patience = time.monotonic() + 60
         while sum(one.stat().st_size for one in tmp_path.iterdir()) < 4 * MEBIBYTE:
-            over.wait(0.05)
+            assert time.monotonic() < patience, "what was received has not been written"
+            time.sleep(0.05)
         first.send_signal(signal.SIGKILL)
-        first.communicate()
+        first.communicate(timeout=60)
         over.set()
         [leftover] = tmp_path.iterdir()
         assert leftover.name.startswith(".out.mp4.")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 import urllib.request
 from urllib.parse import unquote
 
@@ -21,6 +22,9 @@ else:
     from airflow.utils.context import OutletEventAccessors
 
 
+PATIENCE = 60.0
+
+
 @pytest.fixture(scope="module")
 def running():
     with running_sandbox() as sandbox:
@@ -38,8 +42,10 @@ def video_task_id(sandbox, connect) -> str:
     hook = connect(sandbox.base_url, password=sandbox.api_key)
     request = VideoRequest(audio_url=sandbox.sample_audio_url, video_url=sandbox.sample_video_url)
     task = hook.create_video(request)
+    deadline = time.monotonic() + PATIENCE
     while not hook.get_video(task.id).is_completed:
-        archive.time.sleep(0.1)
+        assert time.monotonic() < deadline, "the sandbox has not made the video"
+        time.sleep(0.1)
     return task.id
 
 

@@ -3,7 +3,6 @@
 F2 and F9 are bounded, F1 sends nothing, and all others send exactly one POST.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -523,29 +522,38 @@ def until_it_ends(hook: DigitalHumanHook, video_task_id: str) -> VideoTask:
 
 
 @pytest.fixture(scope="module")
-def finished(running: SandboxClient) -> Iterator[str]:
-    """One video that was really made; the tests that use it switch faults on, and none resets the sandbox."""
-    running.reset()
+def undisturbed() -> Iterator[SandboxClient]:
+    """A sandbox of its own for the finished video: each test of the other one resets that, in whatever order."""
+    with running_sandbox(api_key=KEY) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def finished(undisturbed: SandboxClient) -> str:
+    """One video that was really made; the tests that use it switch faults on."""
     with pytest.MonkeyPatch.context() as patch:
-        connection = {"conn_type": "digitalhuman", "password": KEY, "host": running.base_url}
+        connection = {"conn_type": "digitalhuman", "password": KEY, "host": undisturbed.base_url}
         patch.setenv("AIRFLOW_CONN_DIGITALHUMAN_DEFAULT", json.dumps(connection))
         with DigitalHumanHook() as hook:
-            request = VideoRequest(running.sample_audio_url, running.sample_video_url)
+            request = VideoRequest(undisturbed.sample_audio_url, undisturbed.sample_video_url)
             task = until_it_ends(hook, hook.create_video(request).id)
     assert task.is_completed, task
-    yield task.id
-    running.clear_faults()
+    return task.id
 
 
 class TestFinishedVideo:
     """What a query can say about a video that is there."""
 
     @pytest.fixture
-    def hook(self, connect: Any, running: SandboxClient, finished: str) -> Iterator[DigitalHumanHook]:
-        running.clear_faults()
-        yield connect(running.base_url, password=KEY)
-        with contextlib.suppress(OSError):
-            running.clear_faults()
+    def running(self, undisturbed: SandboxClient) -> Iterator[SandboxClient]:
+        undisturbed.clear_faults()
+        yield undisturbed
+        undisturbed.clear_faults()
+
+    @pytest.fixture
+    def hook(self, connect: Any, running: SandboxClient) -> DigitalHumanHook:
+        hook: DigitalHumanHook = connect(running.base_url, password=KEY)
+        return hook
 
     def test_f18_completed_without_url(self, running: SandboxClient, hook: DigitalHumanHook, finished: str) -> None:
         running.add_fault(on="query", fault="completed_without_url", times=1)
