@@ -249,7 +249,7 @@ class AirflowCluster:
         """End every process of this cluster, orphans included; safe to call twice."""
         end_sessions(self._leaders)
         for process in self._running.values():
-            process.wait()
+            process.wait(timeout=60)
         self._running.clear()
         self._leaders.clear()
         (self.home / _STATE_FILE).unlink(missing_ok=True)

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos import report
-from tests.chaos.cases import all_cases
-from tests.chaos.runner import Verdict, run_cases
-from tests.chaos.world import running_world
+from tests.chaos.cases import all_cases, fast_cases
+from tests.chaos.evidence import ABSENT
+from tests.chaos.invariants import Verdict
+from tests.chaos.runner import run_cases
+from tests.chaos.world import ROOT, running_world
 from tools.airflow_cluster import exit_on_signals
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,14 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", default="", help="only cases with this text in their names; RESULTS.md stays as it is"
     )
     parser.add_argument("--sqlite", action="store_true", help="use SQLite even where PostgreSQL could be used")
+    parser.add_argument(
+        "--self-test", action="store_true", help="leave every fault out of the fast cases, and see each of them fail"
+    )
     options = parser.parse_args(arguments)
     exit_on_signals()
+    if options.self_test:
+        return max(_self_test(series, options.only) for series in options.series)
     codes = [_run(series, options.seeds, options.only, postgres=not options.sqlite) for series in options.series]
     return max(codes)
 
 
 def _run(series: str, seeds: Sequence[int], only: str, *, postgres: bool) -> int:
-    python = Path(sys.executable) if series == "3.3" else ROOT / f".venv-{series}" / "bin" / "python"
+    python = python_of(series)
     cases = [case for case in all_cases(series, seeds) if only in case.name]
     started = time.monotonic()
     verdicts: list[Verdict] = []
@@ -53,6 +58,28 @@ def _run(series: str, seeds: Sequence[int], only: str, *, postgres: bool) -> int
     if not only:
         report.write(series, version, database, table, time.monotonic() - started)
     return 1 if any(verdict.violations for verdict in verdicts) else 0
+
+
+def python_of(series: str) -> Path:
+    """Return the interpreter whose Airflow is of this series."""
+    return Path(sys.executable) if series == "3.3" else ROOT / f".venv-{series}" / "bin" / "python"
+
+
+def _self_test(series: str, only: str) -> int:
+    """Run the fast cases with nothing done to any video; 1 if one of them does not see that."""
+    cases = [case for case in fast_cases(series) if only in case.name]
+    blind = []
+    with (
+        tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder,
+        running_world(Path(folder), python=python_of(series)) as world,
+    ):
+        for verdict in run_cases(world, cases, leave_out=True):
+            seen = [what for what in verdict.violations if ABSENT in what]
+            print(f"{verdict.case.name}: {f'fails, as it must: {verdict.violations}' if seen else 'SEES NOTHING'}")
+            if not seen:
+                blind.append(verdict.case.name)
+    print(f"Airflow {series}: {len(cases) - len(blind)} of {len(cases)} cases fail with the fault left out", flush=True)
+    return 1 if blind or not cases else 0
 
 
 def _install_drivers(python: Path) -> None:

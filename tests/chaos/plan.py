@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -64,12 +64,16 @@ class Video:
     :param faults: what the sandbox plays for this video.
     :param connection: suffix of the Airflow connection, by try; the last one holds for all later tries.
     :param renders_anew: whether the rendered URL is another one in each try.
+    :param certain: whether all steps are reached and all faults are played. False where chance decides.
+    :param expected: what must be true of this video, where that is not what holds for its whole case.
     """
 
     steps: Sequence[Step] = ()
     faults: Sequence[Mapping[str, Any]] = ()
     connection: Sequence[str] = ("default",)
     renders_anew: bool = False
+    certain: bool = True
+    expected: Expected | None = None
 
     @property
     def refusals(self) -> frozenset[str]:
@@ -111,6 +115,7 @@ class Expected:
     :param state: final state of the task instance; None where either is right.
     :param posts: number of create POSTs that reached the sandbox.
     :param charges: number of charges.
+    :param tries: number of tries that Airflow began.
     :param known: whether every accepted ID must be known to Airflow. Where a process died before it had the answer,
         nobody can know the ID; then the task must have said that the outcome is unknown.
     :param says: a text that the last try's log must hold.
@@ -119,10 +124,28 @@ class Expected:
     state: Literal["success", "failed"] | None
     posts: Range
     charges: Range
+    tries: Range
     known: bool = True
     says: str = ""
 
+    def in_tries(self, number: int) -> Expected:
+        """Return the same, but with this number of tries."""
+        return replace(self, tries=exactly(number))
 
+
+class Least(NamedTuple):
+    """How much must have happened where chance decides.
+
+    :param steps: over all videos of a case.
+    :param faults: over all videos of a case.
+    """
+
+    steps: int
+    faults: int
+
+
+NOTHING_BY_CHANCE: Final = Least(0, 0)
+SAID_OF_REFUSED_WRITE: Final = "The record of the submission could not be written"
 UNKNOWN_SAID: Final = "whether it was accepted is not known"
 
 
@@ -131,10 +154,15 @@ class Case:
     """Some videos that the same thing is done to, as one run of one DAG.
 
     :param name: a row of the table.
+    :param expected: of each video that has no expectation of its own.
     :param make: the video with this number.
-    :param afterwards: what a person does when the run has ended (for instance: clear it), after which it runs again.
+    :param afterwards: what a person does when the run has ended, after which it runs again and must end again. Each
+        of these clears the run.
     :param meanwhile: what is done from outside while the run goes on.
+    :param strikes: how often ``meanwhile`` kills a component.
     :param phase: cases of one phase run at the same time, and phases one after the other.
+    :param least: where chance decides (``Video.certain`` is False): how many of all steps, and of all videos' faults,
+        must have happened at least.
     """
 
     name: str
@@ -143,9 +171,11 @@ class Case:
     count: int = 3
     dag_id: str = CREATE
     seed: int = 0
-    afterwards: Callable[[World, str, str], None] | None = None
+    afterwards: Sequence[Callable[[World, str, str], None]] = ()
     meanwhile: Callable[[World, str, str], None] | None = None
+    strikes: int = 0
     phase: str = "tasks"
+    least: Least = NOTHING_BY_CHANCE
 
     def videos(self) -> list[Video]:
         """All videos of the case; the same ones each time."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.chaos.invariants import Verdict
 from tests.chaos.plan import Range
-from tests.chaos.runner import Verdict
 
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 _HEAD: Final = """# Proof by destruction

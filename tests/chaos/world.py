@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import sys
 import threading
@@ -17,6 +18,7 @@ import requests
 
 from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
+from tests.chaos.evidence import StepTrace
 from tests.chaos.postgres import Postgres, binaries, running_postgres
 from tests.chaos.refusals import Refusals
 from tools.airflow_cluster import AirflowCluster, ApiError, free_ports
@@ -25,6 +27,8 @@ T = TypeVar("T")
 
 TASK: Final = "make_video"
 DAGS: Final = Path(__file__).parent / "dags"
+ROOT: Final = Path(__file__).resolve().parents[2]
+"""The checkout whose provider is run, whatever is installed."""
 HEARTBEAT_TIMEOUT: Final = 45
 """Seconds after which a task that is not heard of is taken for dead; Airflow's default is 300. Below this, a machine
 with much else to do kills tasks that no case is about."""
@@ -38,6 +42,7 @@ class World:
     :param signals: folder where tries ask the harness for deeds.
     :param database: the server to pause; None on SQLite.
     :param refusals: None on Airflow below 3.3, whose records lie in another table.
+    :param strikes: how often a component was killed.
     """
 
     airflow: AirflowCluster
@@ -46,6 +51,7 @@ class World:
     database: Postgres | None
     refusals: Refusals | None
     lock: threading.RLock = field(default_factory=threading.RLock)
+    strikes: int = 0
 
     @property
     def series(self) -> str:
@@ -113,7 +119,10 @@ class World:
     ) -> None:
         """SIGKILL a component, and start it again as a service manager would."""
         with self.lock:
+            if not self.airflow.pids(component):
+                raise RuntimeError(f"{component} cannot be killed: it does not run")
             self.airflow.kill(component, whole_session=whole_session)
+            self.strikes += 1
             if in_between:
                 in_between()
             self.airflow.start_component(component)
@@ -132,6 +141,18 @@ class World:
                 if not self.airflow.pids(component):
                     self.airflow.start_component(component)
 
+    def trace(self, video: str, number: int) -> StepTrace | None:
+        """Return what is known of a step of a video; None if no try has asked for it."""
+        asked = self.signals / f"{video}.{number}.asked"
+        if not asked.exists():
+            return None
+        about = json.loads(asked.read_text())
+        return StepTrace(about["at"], about["deed"], asked.with_suffix(".done").exists())
+
+    def rendered(self, video: str, field: str) -> frozenset[str]:
+        """Return what the tries of a video were given: ``audio_url`` or ``connection``."""
+        return frozenset(file.read_text() for file in self.signals.glob(f"{glob.escape(video)}.try*.{field}"))
+
     def clear(self, dag_id: str, run_id: str) -> None:
         """Clear all videos of a run, as a person does; returns when they are queued again."""
         self.ask(lambda airflow: airflow.clear(dag_id, run_id, [TASK]))
@@ -140,7 +161,7 @@ class World:
         """Clear all videos of a run that has succeeded, once its success callbacks have ended the records."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{TASK}/state-store/{RECORD_KEY}"
         patience = time.monotonic() + 30
-        while self.has_task_state_store and time.monotonic() < patience:
+        while self.has_task_state_store:
             instances = self.ask(lambda airflow: airflow.task_instances(dag_id, run_id))
             records = [
                 self.ask(lambda airflow, index=ti["map_index"]: airflow.api("GET", path, params={"map_index": index}))
@@ -149,6 +170,8 @@ class World:
             ]
             if all(record["value"]["stage"] == "returned" for record in records):
                 break
+            if time.monotonic() > patience:
+                raise TimeoutError(f"the records of run {run_id} of {dag_id} have not ended: {records}")
             time.sleep(0.5)
         self.clear(dag_id, run_id)
 
@@ -199,7 +222,7 @@ def _settings(signals: Path) -> dict[str, str]:
         "TRIGGERER__JOB_HEARTBEAT_SEC": 2,
     }
     named = {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
-    return {**named, "CHAOS_SIGNALS": str(signals)}
+    return {**named, "CHAOS_SIGNALS": str(signals), "PYTHONPATH": str(ROOT)}
 
 
 def _patient_sqlite(home: Path) -> dict[str, str]:

@@ -23,8 +23,10 @@ PATIENCE = 300.0
 
 def of_try(name, dag_run, ti):
     """Macro: a value of this video's plan, by try; the last one holds for all later tries."""
-    values = dag_run.conf["videos"][ti.map_index][name]
-    return values[min(ti.try_number, len(values)) - 1]
+    video = dag_run.conf["videos"][ti.map_index]
+    value = video[name][min(ti.try_number, len(video[name])) - 1]
+    (Path(os.environ["CHAOS_SIGNALS"]) / f"{video['name']}.try{ti.try_number}.{name}").write_text(value)
+    return value
 
 
 def reach(point, context=None):
@@ -38,13 +40,13 @@ def reach(point, context=None):
     for number, (at, deed) in enumerate(video["steps"]):
         asked = Path(os.environ["CHAOS_SIGNALS"]) / f"{video['name']}.{number}.asked"
         if at == point and not asked.exists():
-            _do(deed, video["name"], ti, asked)
+            _do(at, deed, video["name"], ti, asked)
             return
 
 
-def _do(deed, name, ti, asked):
+def _do(at, deed, name, ti, asked):
     begun = asked.with_suffix(".begun")
-    about = {"deed": deed, "video": name, "task": os.getpid(), "supervisor": os.getppid()}
+    about = {"at": at, "deed": deed, "video": name, "task": os.getpid(), "supervisor": os.getppid()}
     about |= {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
     about |= {"try_number": ti.try_number, "begun": str(begun)}
     unfinished = asked.with_suffix(".tmp")
