@@ -15,6 +15,7 @@ from tests.chaos.cases import all_cases, fast_cases
 from tests.chaos.evidence import ABSENT
 from tests.chaos.invariants import Verdict
 from tests.chaos.runner import run_cases
+from tests.chaos.upgrades import OLD_SERIES, upgrades
 from tests.chaos.world import ROOT, running_world
 from tools.airflow_cluster import exit_on_signals
 
@@ -31,8 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--self-test", action="store_true", help="leave every fault out of the fast cases, and see each of them fail"
     )
+    parser.add_argument(
+        "--upgrades", action="store_true", help="upgrade these versions (default: all) to 3.3 with videos under way"
+    )
     options = parser.parse_args(arguments)
     exit_on_signals()
+    if options.upgrades:
+        return _upgrades(OLD_SERIES if options.series == ["3.3"] else options.series)
     if options.self_test:
         return max(_self_test(series, options.only) for series in options.series)
     codes = [_run(series, options.seeds, options.only, postgres=not options.sqlite) for series in options.series]
@@ -63,6 +69,19 @@ def _run(series: str, seeds: Sequence[int], only: str, *, postgres: bool) -> int
 def python_of(series: str) -> Path:
     """Return the interpreter whose Airflow is of this series."""
     return Path(sys.executable) if series == "3.3" else ROOT / f".venv-{series}" / "bin" / "python"
+
+
+def _upgrades(series: Sequence[str]) -> int:
+    verdicts: list[Verdict] = []
+    started = time.monotonic()
+    for verdict in upgrades(series, {one: python_of(one) for one in series}, python_of("3.3")):
+        verdicts.append(verdict)
+        print(f"{verdict.case.name}: {verdict.violations or 'ok'}", flush=True)
+    table = report.rows(verdicts)
+    print(f"\n{report.on_terminal(table)}\n{time.monotonic() - started:.0f} s", flush=True)
+    if tuple(series) == OLD_SERIES:
+        report.write_upgrades(table, time.monotonic() - started)
+    return 1 if any(verdict.violations for verdict in verdicts) else 0
 
 
 def _self_test(series: str, only: str) -> int:

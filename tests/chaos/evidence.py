@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from tests.chaos.plan import CLEAR, REFUSE_WRITES, SAID_OF_REFUSED_WRITE, Case, Video
+from tests.chaos.plan import CLEAR, Case, Video
 
 ABSENT: Final = "did not happen"
 """In each violation that says so: the self-test looks for it."""
@@ -53,16 +53,14 @@ class Evidence:
         return sum(times > 0 for times in self.played)
 
 
-def absent(
-    video: Video, evidence: Evidence, requests: Sequence[Mapping[str, Any]], logs: Sequence[str], clears: int
-) -> Iterator[str]:
+def absent(video: Video, evidence: Evidence, requests: Sequence[Mapping[str, Any]], clears: int) -> Iterator[str]:
     """Say what of a video's plan has not happened, or not as it was planned.
 
     :param requests: the video's create POSTs, as the sandbox counted them.
     :param clears: how often a person clears the run when it has ended.
     """
     if video.certain:
-        yield from _absent_steps(video, evidence, logs)
+        yield from _absent_steps(video, evidence)
         yield from _absent_faults(video, evidence, requests)
         for name in sorted(set(video.connection) - evidence.connections):
             yield f"a try with the connection {name} {ABSENT}: there were {sorted(evidence.connections)}"
@@ -73,12 +71,10 @@ def absent(
         yield f"{planned} clears {ABSENT}: there were {evidence.clears}"
 
 
-def _absent_steps(video: Video, evidence: Evidence, logs: Sequence[str]) -> Iterator[str]:
+def _absent_steps(video: Video, evidence: Evidence) -> Iterator[str]:
     for number, step in enumerate(video.steps):
         if evidence.steps.get(number) != StepTrace(step.at, step.deed, carried_out=True):
             yield f"step {number} ({step.deed}, {step.at}) {ABSENT}: {evidence.steps.get(number)}"
-        if step.deed == REFUSE_WRITES and not any(SAID_OF_REFUSED_WRITE in log for log in logs):
-            yield f"step {number}: the refusal of a write {ABSENT}: no log says so"
 
 
 def _absent_faults(video: Video, evidence: Evidence, requests: Sequence[Mapping[str, Any]]) -> Iterator[str]:

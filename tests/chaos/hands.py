@@ -24,6 +24,8 @@ from tests.chaos.world import FINAL, World
 from tools.airflow_cluster import API_SERVER
 
 REFUSED_SECONDS: Final = 6.0
+NAP_SECONDS: Final = 30.0
+"""Longer than a try may take until its POST, and shorter than Airflow waits for a sign of life (world.py)."""
 PAUSED_SECONDS: Final = 8.0
 GATHERING_SECONDS: Final = 3.0
 """What several tries ask for within so many seconds is done to them all at once."""
@@ -46,6 +48,7 @@ class Asked(NamedTuple):
     task_id: str
     map_index: int
     try_number: int
+    ti_id: str
     begun: str
 
     def is_running(self) -> bool:
@@ -141,6 +144,8 @@ class Hands:
                 self._in_background(self._refuse_writes, asked)
             case plan.FREEZE:
                 self._in_background(self._freeze, asked)
+            case plan.NAP:
+                self._in_background(self._nap, asked)
             case plan.CLEAR:
                 self._in_background(self._clear, asked)
             case plan.KILL_TASK | plan.KILL_SUPERVISOR | plan.KILL_BOTH:
@@ -208,6 +213,17 @@ class Hands:
         _signal(asked.task, signal.SIGCONT)
         time.sleep(HEAD_START_SECONDS)  # for what the task can do before its supervisor learns that it is over
         _signal(asked.supervisor, signal.SIGCONT)
+
+    def _nap(self, asked: Asked) -> None:
+        """Stop the task and its supervisor for a while, which Airflow does not notice."""
+        for pid in (asked.supervisor, asked.task):
+            _signal(pid, signal.SIGSTOP)
+        time.sleep(NAP_SECONDS)
+        if psutil.Process(asked.task).status() == psutil.STATUS_STOPPED:
+            asked.done()
+        asked.answer()
+        for pid in (asked.task, asked.supervisor):
+            _signal(pid, signal.SIGCONT)
 
     def _is_outlived(self, asked: Asked) -> bool:
         """Whether Airflow has given up this try, and the next one has ended."""

@@ -28,6 +28,7 @@ class Observed:
     :param record: the ledger's record, None if there is none.
     :param xcom: what the task returned.
     :param logs: the text of each try's log.
+    :param variables: keys of the Variables that hold something about this task instance.
     :param video: what was planned.
     :param evidence: what of it has happened.
     """
@@ -41,6 +42,7 @@ class Observed:
     record: Mapping[str, Any] | None = None
     xcom: Any = None
     logs: Sequence[str] = field(default=(), repr=False)
+    variables: Sequence[str] = ()
     video: Video = field(default_factory=Video, repr=False)
     evidence: Evidence = field(default_factory=Evidence)
 
@@ -74,7 +76,7 @@ class Observed:
     def violations(self, case: Case) -> Iterator[str]:
         """Everything that is not as it must be."""
         expected = self.video.expected or case.expected
-        yield from absent(self.video, self.evidence, self.requests, self.logs, clears=len(case.afterwards))
+        yield from absent(self.video, self.evidence, self.requests, clears=len(case.afterwards))
         if self.double_charges:
             yield f"charged {len(self.charges)} times with {len(self.cleared_at)} clears"
         for requests in self._by_generation(self.requests, "at"):
@@ -95,6 +97,8 @@ class Observed:
             yield f"{self.tries} tries instead of {expected.tries}"
         if expected.says and expected.says not in self._last_log:
             yield f"the last log does not say {expected.says!r}"
+        if expected.names_id and (unnamed := [one["id"] for one in self.charges if one["id"] not in self._last_log]):
+            yield f"the last log does not name {unnamed}"
         yield from self._ending()
 
     def _ending(self) -> Iterator[str]:
@@ -104,6 +108,8 @@ class Observed:
                 yield f"succeeded with {self.xcom!r}, which is not the last accepted ID"
             if stage not in ("returned", None):
                 yield f"succeeded with the record at {stage}"
+            if self.variables:
+                yield f"succeeded, and left {self.variables}"
         elif not self._is_explained():
             yield f"failed, and the last log does not tell why (record: {stage})"
 

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 CREATE: Final = "chaos_create"
 BLOCKING: Final = "chaos_blocking"
 DEFERRED: Final = "chaos_deferred"
+ONCE: Final = "chaos_once"
+"""Without retries: what a killed try leaves behind stays as it is."""
+ONCE_COPY: Final = "chaos_once_copy"
+"""Without retries, and the record has a second copy, as on Airflow 3.4."""
+UNMAPPED: Final = "chaos_unmapped"
+RESET: Final = "chaos_reset"
+"""Clears a run of ``CREATE`` by ``TriggerDagRunOperator(reset_dag_run=True)``."""
 
 # Points of a try, in the order in which they are reached. Each stands on one side of something that cannot be undone.
 BEFORE_INTENT: Final = "before write of sending"
@@ -42,6 +49,7 @@ PAUSE_DATABASE: Final = "pause database"
 KILL_SCHEDULER: Final = "kill scheduler"
 KILL_WORKER_HOST: Final = "kill scheduler and all workers"
 FREEZE: Final = "freeze until retried"
+NAP: Final = "stand still for 30 s"
 CLEAR: Final = "clear"
 
 
@@ -119,6 +127,7 @@ class Expected:
     :param known: whether every accepted ID must be known to Airflow. Where a process died before it had the answer,
         nobody can know the ID; then the task must have said that the outcome is unknown.
     :param says: a text that the last try's log must hold.
+    :param names_id: whether the last try's log must name each ID that was paid for.
     """
 
     state: Literal["success", "failed"] | None
@@ -127,6 +136,7 @@ class Expected:
     tries: Range
     known: bool = True
     says: str = ""
+    names_id: bool = False
 
     def in_tries(self, number: int) -> Expected:
         """Return the same, but with this number of tries."""
@@ -145,8 +155,11 @@ class Least(NamedTuple):
 
 
 NOTHING_BY_CHANCE: Final = Least(0, 0)
-SAID_OF_REFUSED_WRITE: Final = "The record of the submission could not be written"
 UNKNOWN_SAID: Final = "whether it was accepted is not known"
+
+
+Deed = Callable[["World", str, str], None]
+"""Is given the world, and the IDs of a DAG and of its run."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +169,8 @@ class Case:
     :param name: a row of the table.
     :param expected: of each video that has no expectation of its own.
     :param make: the video with this number.
-    :param afterwards: what a person does when the run has ended, after which it runs again and must end again. Each
-        of these clears the run.
+    :param afterwards: what is done when the run has ended, after which it runs again and must end again. Each of
+        these clears the run, or makes it anew.
     :param meanwhile: what is done from outside while the run goes on.
     :param strikes: how often ``meanwhile`` kills a component.
     :param phase: cases of one phase run at the same time, and phases one after the other.
@@ -171,8 +184,8 @@ class Case:
     count: int = 3
     dag_id: str = CREATE
     seed: int = 0
-    afterwards: Sequence[Callable[[World, str, str], None]] = ()
-    meanwhile: Callable[[World, str, str], None] | None = None
+    afterwards: Sequence[Deed] = ()
+    meanwhile: Deed | None = None
     strikes: int = 0
     phase: str = "tasks"
     least: Least = NOTHING_BY_CHANCE

@@ -114,18 +114,31 @@ def on_terminal(table: Sequence[Row]) -> str:
 
 def write(series: str, airflow_version: str, database: str, table: Sequence[Row], seconds: float) -> None:
     """Put the table into RESULTS.md, in the place of this series' last one."""
-    parts = re.split(r"(?m)^(?=## Airflow )", RESULTS.read_text()) if RESULTS.exists() else []
-    sections = {part.split()[2]: part.strip() + "\n" for part in parts if part.startswith("## Airflow ")}
+    how = f"Airflow {airflow_version}, {database}, Python {platform.python_version()}, {seconds / 60:.0f} minutes."
+    _write_section(f"Airflow {series}", how, table, "" if series == "3.3" else _LIMITS)
+
+
+def write_upgrades(table: Sequence[Row], seconds: float) -> None:
+    """Put the table of the upgrades into RESULTS.md."""
+    how = f"SQLite, the old Airflow killed, `airflow db migrate` with the new one, {seconds / 60:.0f} minutes."
+    _write_section("Upgrades to Airflow 3.3", how, table)
+
+
+def _write_section(title: str, how: str, table: Sequence[Row], note: str = "") -> None:
+    parts = re.split(r"(?m)^(?=## )", RESULTS.read_text()) if RESULTS.exists() else []
+    sections = {part.splitlines()[0][3:]: part.strip() + "\n" for part in parts if part.startswith("## ")}
     lines = [
-        f"## Airflow {series}",
-        "",
-        f"Airflow {airflow_version}, {database}, Python {platform.python_version()}, {seconds / 60:.0f} minutes.",
-        "",
+        *(f"## {title}", "", how, ""),
         f"| {' | '.join(COLUMNS)} |",
         f"|---|{'---:|' * (len(COLUMNS) - 2)}---|",
         *(f"| {' | '.join(row.cells())} |" for row in table),
-        *([] if series == "3.3" else [_LIMITS.rstrip()]),
+        *([note.rstrip()] if note else []),
     ]
-    sections[series] = "\n".join(lines) + "\n"
-    newest_first = sorted(sections, key=lambda text: [-int(number) for number in text.split(".")])
-    RESULTS.write_text("\n".join([_HEAD, *(sections[name] for name in newest_first)]))
+    sections[title] = "\n".join(lines) + "\n"
+    RESULTS.write_text("\n".join([_HEAD, *(sections[name] for name in sorted(sections, key=_place))]))
+
+
+def _place(title: str) -> list[int]:
+    """The newest Airflow first, what is about none last."""
+    version = re.fullmatch(r"Airflow ([0-9.]+)", title)
+    return [-int(number) for number in version[1].split(".")] if version else [0]

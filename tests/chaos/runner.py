@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
+from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
 from tests.chaos.evidence import Evidence
 from tests.chaos.hands import Hands
 from tests.chaos.invariants import Observed, Verdict, name_of
-from tests.chaos.plan import Case, Video
+from tests.chaos.plan import Case, Deed, Video
 from tests.chaos.world import TASK, World
 from tools.airflow_cluster import AirflowCluster, ApiError
 
@@ -38,48 +39,59 @@ def _run(world: World, cases: Sequence[Case], leave_out: bool) -> list[Verdict]:
     cleared: dict[str, list[float]] = defaultdict(list)
     with Hands(world) as hands:
         for case in cases:
-            faults |= _begin(world, case, leave_out)
+            faults |= begin(world, case, leave_out)
         for case in cases:
             if case.meanwhile and not leave_out:
-                case.meanwhile(world, case.dag_id, _run_id(case))
-        _wait(world, verdicts)
+                _do(case.meanwhile, world, case, verdicts)
+        wait(world, verdicts)
         for number in range(0 if leave_out else max(len(case.afterwards) for case in cases)):
-            again = [
-                verdict for verdict in verdicts if number < len(verdict.case.afterwards) and not verdict.violations
-            ]
+            unhurt = [verdict for verdict in verdicts if not verdict.violations]
+            again = [verdict for verdict in unhurt if number < len(verdict.case.afterwards)]
+            if again:
+                hands.wait_for_survivors(patience=120)
             for verdict in again:
-                run_id = _run_id(verdict.case)
+                run_id = run_id_of(verdict.case)
                 cleared[run_id].append(time.time())
-                verdict.case.afterwards[number](world, verdict.case.dag_id, run_id)
-            _wait(world, again)
+                _do(verdict.case.afterwards[number], world, verdict.case, verdicts)
+            wait(world, again)
         hands.wait_for_survivors(patience=120)
-    ledger, fired = world.sandbox.ledger(), {fault["number"]: fault["fired"] for fault in world.sandbox.faults()}
-    played = {name: [fired[number] for number in numbers] for name, numbers in faults.items()}
+    ledger, played = world.sandbox.ledger(), times_played(world, faults)
     for verdict in verdicts:
-        run_id = _run_id(verdict.case)
+        run_id = run_id_of(verdict.case)
         verdict.violations += hands.errors
         clears = sorted([*hands.cleared(run_id), *cleared[run_id]])
-        verdict.videos += _observe(world, verdict.case, ledger, played, clears)
+        verdict.videos += observe(world, verdict.case, ledger, played, clears)
         verdict.judge(world.strikes - strikes if verdict.case.strikes else 0)
         verdict.seconds = time.time() - started
     return verdicts
 
 
-def _wait(world: World, verdicts: Sequence[Verdict]) -> None:
+def _do(deed: Deed, world: World, case: Case, verdicts: Sequence[Verdict]) -> None:
+    try:
+        deed(world, case.dag_id, run_id_of(case))
+    except Exception:
+        for verdict in verdicts:
+            if verdict.case is case:
+                verdict.violations.append(traceback.format_exc())
+
+
+def wait(world: World, verdicts: Sequence[Verdict]) -> None:
+    """Return when the runs of these cases have ended; that one has not is a violation."""
     for verdict in verdicts:
         try:
-            world.wait_for_run(verdict.case.dag_id, _run_id(verdict.case), PATIENCE)
+            world.wait_for_run(verdict.case.dag_id, run_id_of(verdict.case), PATIENCE)
         except TimeoutError as error:
             verdict.violations.append(str(error))
 
 
-def _run_id(case: Case) -> str:
+def run_id_of(case: Case) -> str:
+    """Return the ID of the case's run."""
     return f"{''.join(letter if letter.isalnum() else '-' for letter in case.name)}-{case.seed}"
 
 
-def _begin(world: World, case: Case, leave_out: bool) -> dict[str, list[int]]:
+def begin(world: World, case: Case, leave_out: bool = False) -> dict[str, list[int]]:
     """Start the case's run; return the numbers of the faults of each video."""
-    run_id = _run_id(case)
+    run_id = run_id_of(case)
     names = {f"{run_id}.{number}": video for number, video in enumerate(case.videos())}
     if leave_out:
         names = dict.fromkeys(names, Video())
@@ -102,22 +114,33 @@ def _conf(world: World, video: Video, name: str) -> dict[str, Any]:
     }
 
 
-def _observe(
+def times_played(world: World, faults: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """Return how often each fault of each video was played, by the numbers of the faults."""
+    fired = {fault["number"]: fault["fired"] for fault in world.sandbox.faults()}
+    return {name: [fired[number] for number in numbers] for name, numbers in faults.items()}
+
+
+def observe(
     world: World,
     case: Case,
     ledger: Mapping[str, Any],
     played: Mapping[str, Sequence[int]],
     cleared_at: Sequence[float],
 ) -> list[Observed]:
+    """Return what became of each video of a case that has a task instance.
+
+    :param ledger: the sandbox's.
+    :param played: how often each fault of each video was played.
+    """
     requests, charges = defaultdict(list), defaultdict(list)
     for request in ledger["requests"]:
         requests[name_of(request["body"])].append(request)
     for task in ledger["tasks"]:
         charges[name_of(task["body"])].append(task)
-    observed, videos, run_id = [], case.videos(), _run_id(case)
+    observed, videos, run_id = [], case.videos(), run_id_of(case)
     for ti in world.instances(case.dag_id, run_id):
         index = ti["map_index"]
-        name = f"{run_id}.{index}"
+        name = f"{run_id}.{max(index, 0)}"
         steps = {number: trace for number in range(len(videos[index].steps)) if (trace := world.trace(name, number))}
         observed.append(
             Observed(
@@ -129,7 +152,8 @@ def _observe(
                 cleared_at=cleared_at,
                 record=_last_record(world, case.dag_id, run_id, index, ti["state"]),
                 xcom=_xcom(world, case.dag_id, run_id, index) if ti["state"] == "success" else None,
-                logs=_logs(world, case.dag_id, run_id, index),
+                logs=world.logs(case.dag_id, run_id, index),
+                variables=[key for key in keys_of(case.dag_id, run_id, index) if read_variable(world, key)],
                 video=videos[index],
                 evidence=Evidence(
                     steps,
@@ -160,17 +184,21 @@ def _record(world: World, dag_id: str, run_id: str, map_index: int) -> dict[str,
         return airflow.api("GET", path, params={"map_index": map_index})
 
     if not world.has_task_state_store:
-        return _variable(world, dag_id, run_id, map_index)
+        return read_variable(world, keys_of(dag_id, run_id, map_index)[0])
     answer = _none_if_missing(world, read)
     return None if answer is None else dict(answer["value"])
 
 
-def _variable(world: World, dag_id: str, run_id: str, map_index: int) -> dict[str, Any] | None:
-    whose = f"DAG {dag_id}, run {run_id}, task {TASK}, map index {map_index}."
-    for variable in world.ask(lambda airflow: airflow.api("GET", "/variables", params={"limit": 100}))["variables"]:
-        if whose in str(variable["description"]):
-            return dict(json.loads(variable["value"]))
-    return None
+def keys_of(dag_id: str, run_id: str, map_index: int) -> list[str]:
+    """Return the keys of a task instance's Variables: that of its record, and that of what a late try has left."""
+    key = TaskAddress(dag_id, run_id, TASK, map_index).variable_key
+    return [key, f"{key}_late"]
+
+
+def read_variable(world: World, key: str) -> dict[str, Any] | None:
+    """Return the record that a Variable holds; None if there is no such Variable."""
+    answer = _none_if_missing(world, lambda airflow: airflow.api("GET", f"/variables/{key}"))
+    return None if answer is None else dict(json.loads(answer["value"]))
 
 
 def _xcom(world: World, dag_id: str, run_id: str, map_index: int) -> Any:
@@ -184,12 +212,3 @@ def _none_if_missing(world: World, read: Any) -> Any:
         if error.status_code != 404:
             raise
         return None
-
-
-def _logs(world: World, dag_id: str, run_id: str, map_index: int) -> list[str]:
-    folder = world.airflow.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={TASK}"
-    files = sorted(
-        (folder / f"map_index={map_index}").glob("attempt=*.log*"),
-        key=lambda file: (int(file.name.split("=")[1].split(".")[0]), file.name),
-    )
-    return [file.read_text(errors="replace") for file in files]

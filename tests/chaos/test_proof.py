@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from tests.chaos import report
 from tests.chaos.cases import all_cases
 from tests.chaos.evidence import ABSENT, Evidence, StepTrace
 from tests.chaos.invariants import Observed, Verdict
-from tests.chaos.plan import CLEAR, SAID_OF_REFUSED_WRITE, UNKNOWN_SAID, Case, Expected, Video
+from tests.chaos.plan import CLEAR, UNKNOWN_SAID, Case, Expected, Video
 
 SERIES: Final = ("3.3", "3.2", "3.1", "3.0", "2.11")
 CASES: Final = {f"{case.name}, {case.expected}": case for series in SERIES for case in all_cases(series, seeds=(1,))}
-SAID: Final = f"did not accept; {UNKNOWN_SAID}: try 1 sent it at noon. {SAID_OF_REFUSED_WRITE}"
+SAID: Final = f"did not accept; {UNKNOWN_SAID}: try 1 sent it at noon."
 CLEARED_AT: Final = 1000.0
 
 
@@ -213,3 +215,19 @@ def test_chance_decides_about_few_cases_and_each_of_them_must_have_had_some() ->
 
 def _expected_of_first(case: Case) -> Expected:
     return case.videos()[0].expected or case.expected
+
+
+def test_results_of_one_airflow_take_the_place_of_its_last_ones_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "RESULTS.md")
+    table = report.rows([faultless(case) for case in list(CASES.values())[:2]])
+    report.write_upgrades(table, 60)
+    report.write("2.11", "2.11.2", "SQLite", table, 60)
+    report.write("3.3", "3.3.1", "SQLite", table, 60)
+    report.write("3.3", "3.3.2", "PostgreSQL", table, 60)
+    text = (tmp_path / "RESULTS.md").read_text()
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert titles == ["## Airflow 3.3", "## Airflow 2.11", "## Upgrades to Airflow 3.3"]
+    assert "3.3.2, PostgreSQL" in text
+    assert "3.3.1" not in text

@@ -19,10 +19,14 @@ from airflow_provider_digitalhuman.operators import digitalhuman as operators
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator as Operator
 
 PATIENCE = 300.0
+KEEPS_COPY = "chaos_once_copy"
+"""The DAG whose tasks keep a second copy of the record, as on Airflow 3.4."""
 
 
 def of_try(name, dag_run, ti):
     """Macro: a value of this video's plan, by try; the last one holds for all later tries."""
+    if ti.dag_id == KEEPS_COPY:  # rendered in the task's own process, before the provider reads the setting
+        os.environ["AIRFLOW__DIGITALHUMAN__KEEP_RECORD_COPY"] = "True"
     video = dag_run.conf["videos"][ti.map_index]
     value = video[name][min(ti.try_number, len(video[name])) - 1]
     (Path(os.environ["CHAOS_SIGNALS"]) / f"{video['name']}.try{ti.try_number}.{name}").write_text(value)
@@ -48,7 +52,7 @@ def _do(at, deed, name, ti, asked):
     begun = asked.with_suffix(".begun")
     about = {"at": at, "deed": deed, "video": name, "task": os.getpid(), "supervisor": os.getppid()}
     about |= {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
-    about |= {"try_number": ti.try_number, "begun": str(begun)}
+    about |= {"try_number": ti.try_number, "ti_id": str(getattr(ti, "id", "")), "begun": str(begun)}
     unfinished = asked.with_suffix(".tmp")
     unfinished.write_text(json.dumps(about))
     unfinished.rename(asked)
