@@ -21,6 +21,8 @@ UNMAPPED: Final = "chaos_unmapped"
 RESET: Final = "chaos_reset"
 """Clears a run of ``CREATE`` by ``TriggerDagRunOperator(reset_dag_run=True)``."""
 
+ALL_DAGS: Final = (CREATE, BLOCKING, DEFERRED, ONCE, ONCE_COPY, UNMAPPED, RESET)
+
 # Points of a try, in the order in which they are reached. Each stands on one side of something that cannot be undone.
 BEFORE_INTENT: Final = "before write of sending"
 AFTER_INTENT: Final = "after write of sending"

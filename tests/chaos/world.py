@@ -20,7 +20,7 @@ import requests
 from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
 from tests.chaos.evidence import StepTrace
-from tests.chaos.plan import REFUSE_WRITES
+from tests.chaos.plan import ALL_DAGS, REFUSE_WRITES
 from tests.chaos.postgres import Postgres, binaries, running_postgres
 from tests.chaos.refusals import Refusals
 from tools.airflow_cluster import API_SERVER, AirflowCluster, ApiError, free_ports
@@ -65,7 +65,7 @@ class World:
         """Where the records are: there, or in Variables."""
         return self.series not in ("2.11", "3.0", "3.1", "3.2")
 
-    def ask(self, question: Callable[[AirflowCluster], T], patience: float = 120.0) -> T:
+    def ask(self, question: Callable[[AirflowCluster], T], patience: float = 240.0) -> T:
         """Call Airflow's API; that it is away for a while is what happens here."""
         deadline = time.monotonic() + patience
         while True:
@@ -229,6 +229,8 @@ def running_world(
             refusals.install()
         airflow.launch()
         stack.callback(airflow.stop)
+        for dag_id in ALL_DAGS:
+            airflow.wait_until_dag_parsed(dag_id)
         yield World(airflow, sandbox, signals, database, refusals)
 
 
