@@ -18,10 +18,12 @@ Written by `make chaos`: a real Airflow, the sandbox, and processes that are kil
 everywhere. What the columns mean:
 
 - **task runs**: tries that Airflow began. **POSTs**: create requests that reached the server.
-- **double charges**: charges beyond one for the same video between two clears by a person. **IDs lost**: accepted IDs
-  that neither the record, nor XCom, nor a task's log knows, and no error tells of it. Both must be 0.
+- **double charges**: charges beyond one for the same video between two clears. **IDs lost**: accepted IDs that neither
+  the record, nor XCom, nor a task's log knows, and no error says so. Both must be 0.
 - **said unknown**: accepted IDs that died with their process before any line of code could write them down
   (or with the only process that could have passed them on). The task has failed, and its error says when what was sent.
+- **verdict**: also whether each kill, freeze, clear and fault of the case has happened, and in how many tries the task
+  ended. `python -m tests.chaos --self-test` leaves all of them out, and each case must fail.
 """
 
 _LIMITS: Final = """
