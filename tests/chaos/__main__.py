@@ -8,12 +8,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos import report
 from tests.chaos.cases import all_cases, fast_cases
 from tests.chaos.evidence import ABSENT
 from tests.chaos.invariants import Verdict
+from tests.chaos.plan import NOTHING_BY_CHANCE
 from tests.chaos.runner import run_cases
 from tests.chaos.upgrades import OLD_SERIES, upgrades
 from tests.chaos.world import ROOT, running_world
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=[""],
         help="only cases with one of these texts in their names; RESULTS.md stays as it is",
     )
+    parser.add_argument("--one", action="store_true", help="one video of each case, as in `make test`")
     parser.add_argument("--sqlite", action="store_true", help="use SQLite even where PostgreSQL could be used")
     parser.add_argument(
         "--self-test", action="store_true", help="leave every fault out of the fast cases, and see each of them fail"
@@ -44,13 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _upgrades(OLD_SERIES if options.series == ["3.3"] else options.series)
     if options.self_test:
         return max(_self_test(series, options.only) for series in options.series)
-    codes = [_run(series, options.seeds, options.only, postgres=not options.sqlite) for series in options.series]
+    codes = [
+        _run(series, options.seeds, options.only, one=options.one, postgres=not options.sqlite)
+        for series in options.series
+    ]
     return max(codes)
 
 
-def _run(series: str, seeds: Sequence[int], only: Sequence[str], *, postgres: bool) -> int:
+def _run(series: str, seeds: Sequence[int], only: Sequence[str], *, one: bool, postgres: bool) -> int:
     python = python_of(series)
     cases = [case for case in all_cases(series, seeds) if any(text in case.name for text in only)]
+    if one:
+        cases = [replace(case, count=1, least=NOTHING_BY_CHANCE) for case in cases]
     started = time.monotonic()
     verdicts: list[Verdict] = []
     if postgres:
@@ -64,7 +72,7 @@ def _run(series: str, seeds: Sequence[int], only: Sequence[str], *, postgres: bo
             version, database = world.airflow.airflow_version, "PostgreSQL" if world.database else "SQLite"
     table = report.rows(verdicts)
     print(f"\n{report.on_terminal(table)}\n{time.monotonic() - started:.0f} s", flush=True)
-    if only == [""]:
+    if only == [""] and not one:
         report.write(series, version, database, table, time.monotonic() - started)
     return 1 if any(verdict.violations for verdict in verdicts) else 0
 

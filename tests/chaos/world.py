@@ -245,7 +245,8 @@ def settings(signals: Path, provider: Path = ROOT) -> dict[str, str]:
         "SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": HEARTBEAT_TIMEOUT,  # the two names of 2.x
         "SCHEDULER__ZOMBIE_DETECTION_INTERVAL": 3,
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 5,
-        "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 15,
+        # A busy machine must not make a scheduler take itself for dead: it would start its own tasks once more.
+        "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 30,
         "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 15,
         "TRIGGERER__JOB_HEARTBEAT_SEC": 2,
     }
