@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from tools.airflow_cluster import AirflowCluster
 OLD_SERIES: Final = ("2.11", "3.1", "3.2")
 EARLIER: Final = "9d2bcb5"
 """The last commit whose records are of version 1."""
-_PATIENCE: Final = 180.0
+_PATIENCE: Final = 300.0
 
 
 def upgrades(old_series: Sequence[str], pythons: Mapping[str, Path], new: Path) -> Iterator[Verdict]:
@@ -37,7 +38,13 @@ def upgrades(old_series: Sequence[str], pythons: Mapping[str, Path], new: Path) 
         for series in old_series:
             for provider in (ROOT, earlier):
                 whose = "this code" if provider == ROOT else f"commit {EARLIER}"
-                yield from _upgrade(f"{series} to 3.3, records of {whose}", pythons[series], provider, new)
+                verdicts = [Verdict(case) for case in cases(f"{series} to 3.3, records of {whose}")]
+                try:
+                    _upgrade(verdicts, pythons[series], provider, new)
+                except Exception:
+                    for verdict in verdicts:
+                        verdict.violations.append(traceback.format_exc())
+                yield from verdicts
 
 
 @contextlib.contextmanager
@@ -68,9 +75,8 @@ def _in_one_try_or_two(expected: Expected) -> Expected:
     return replace(expected, tries=Range(1, 2))
 
 
-def _upgrade(name: str, old: Path, provider: Path, new: Path) -> list[Verdict]:
+def _upgrade(verdicts: Sequence[Verdict], old: Path, provider: Path, new: Path) -> None:
     started = time.time()
-    verdicts = [Verdict(case) for case in cases(name)]
     with (
         tempfile.TemporaryDirectory(prefix="upgrade-", ignore_cleanup_errors=True) as folder,
         running_sandbox(processing_seconds=1) as sandbox,
@@ -90,7 +96,6 @@ def _upgrade(name: str, old: Path, provider: Path, new: Path) -> list[Verdict]:
                 verdict.videos += observe(world, verdict.case, ledger, played, cleared_at=())
                 verdict.judge(strikes=0)
                 verdict.seconds = time.time() - started
-    return verdicts
 
 
 @contextlib.contextmanager
