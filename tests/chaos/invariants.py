@@ -145,7 +145,7 @@ class Verdict:
 
     @property
     def task_runs(self) -> int:
-        """Tries that Airflow began."""
+        """Tries that came to the operator."""
         return sum(video.tries for video in self.videos)
 
     @property

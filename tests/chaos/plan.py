@@ -125,7 +125,7 @@ class Expected:
     :param state: final state of the task instance; None where either is right.
     :param posts: number of create POSTs that reached the sandbox.
     :param charges: number of charges.
-    :param tries: number of tries that Airflow began.
+    :param tries: number of tries that came to the operator.
     :param known: whether every accepted ID must be known to Airflow. Where a process died before it had the answer,
         nobody can know the ID; then the task must have said that the outcome is unknown.
     :param says: a text that the last try's log must hold.

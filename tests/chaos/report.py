@@ -17,7 +17,7 @@ _HEAD: Final = """# Proof by destruction
 Written by `make chaos`: a real Airflow, the sandbox, and processes that are killed at the worst moments; `retries=3`
 everywhere. What the columns mean:
 
-- **task runs**: tries that Airflow began. **POSTs**: create requests that reached the server.
+- **task runs**: tries that came to the operator. **POSTs**: create requests that reached the server.
 - **double charges**: charges beyond one for the same video between two clears. **IDs lost**: accepted IDs that neither
   the record, nor XCom, nor a task's log knows, and no error says so. Both must be 0.
 - **said unknown**: accepted IDs that died with their process before any line of code could write them down

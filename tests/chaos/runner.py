@@ -146,7 +146,7 @@ def observe(
             Observed(
                 name=name,
                 state=ti["state"],
-                tries=ti["try_number"],
+                tries=world.tries(name),
                 requests=requests[name],
                 charges=charges[name],
                 cleared_at=cleared_at,
