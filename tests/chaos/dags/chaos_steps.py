@@ -91,9 +91,9 @@ def _around_write(write):
 
 def _around_post(post):
     @functools.wraps(post)
-    def wrapped(self, url, body):
+    def wrapped(self, *arguments):
         reach("POST")
-        answer = post(self, url, body)
+        answer = post(self, *arguments)
         reach("answer read")
         return answer
 
