@@ -249,11 +249,19 @@ class AirflowCluster:
         """End every process of this cluster, orphans included; safe to call twice."""
         end_sessions(self._leaders)
         for process in self._running.values():
-            process.wait()
+            process.wait(timeout=60)
         self._running.clear()
         self._leaders.clear()
         (self.home / _STATE_FILE).unlink(missing_ok=True)
         atexit.unregister(self.stop)  # last: an impatient second Ctrl-C in here leaves the rest to the exit
+
+    def kill_all(self) -> None:
+        """SIGKILL every process at once, as when the machine dies; nothing runs afterwards."""
+        while pids := self.pids():
+            for pid in pids:
+                _signal(pid, signal.SIGKILL)
+            time.sleep(0.1)
+        self.stop()
 
     def detach(self) -> None:
         """Leave everything running when this program ends; :func:`stop_home` ends it later."""
@@ -336,7 +344,7 @@ class AirflowCluster:
         rooted = path.startswith(("/ui/", "/api/", "/auth/", "/health"))
         url = self.base_url + (path if rooted else f"/api/{'v1' if self.is_airflow_2 else 'v2'}{path}")
         if not self.is_airflow_2 and "Authorization" not in self._session.headers:
-            self._session.headers["Authorization"] = f"Bearer {self._token()}"
+            self._session.headers["Authorization"] = f"Bearer {self.token()}"
         kwargs.setdefault("timeout", _REQUEST_TIMEOUT)
         return self._session.request(method, url, **kwargs)
 
@@ -347,6 +355,13 @@ class AirflowCluster:
         if response.status_code >= 400:
             raise ApiError(method, path, response, self.log_tail(API_SERVER) if response.status_code >= 500 else "")
         return response.json() if response.content else None
+
+    def token(self) -> str:
+        """Return a new bearer token of Airflow 3."""
+        response = self._session.get(f"{self.base_url}/auth/token", timeout=_REQUEST_TIMEOUT)
+        if response.status_code >= 400:
+            raise ApiError("GET", "/auth/token", response)
+        return str(response.json()["access_token"])
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> str:
         """Start a run of a DAG and return its run id."""
@@ -559,12 +574,6 @@ class AirflowCluster:
         except (OSError, subprocess.SubprocessError) as error:
             raise ClusterError(f"{self.python} has no Airflow: {error}") from error
         return done.stdout.strip()
-
-    def _token(self) -> str:
-        response = self._session.get(f"{self.base_url}/auth/token", timeout=_REQUEST_TIMEOUT)
-        if response.status_code >= 400:
-            raise ApiError("GET", "/auth/token", response)
-        return str(response.json()["access_token"])
 
     def _arguments(self, name: str) -> list[str]:
         no_log_server = [] if self._serve_logs else ["--skip-serve-logs"]

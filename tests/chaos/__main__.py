@@ -8,15 +8,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos import report
-from tests.chaos.cases import all_cases
-from tests.chaos.runner import Verdict, run_cases
-from tests.chaos.world import running_world
+from tests.chaos.cases import all_cases, fast_cases
+from tests.chaos.evidence import ABSENT
+from tests.chaos.invariants import Verdict
+from tests.chaos.plan import NOTHING_BY_CHANCE
+from tests.chaos.runner import run_cases
+from tests.chaos.upgrades import OLD_SERIES, upgrades
+from tests.chaos.world import ROOT, running_world
 from tools.airflow_cluster import exit_on_signals
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,18 +28,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("series", nargs="*", default=["3.3"], help="Airflow versions (set up by `make matrix`)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
-        "--only", default="", help="only cases with this text in their names; RESULTS.md stays as it is"
+        "--only",
+        nargs="+",
+        default=[""],
+        help="only cases with one of these texts in their names; RESULTS.md stays as it is",
     )
+    parser.add_argument("--one", action="store_true", help="one video of each case, as in `make test`")
     parser.add_argument("--sqlite", action="store_true", help="use SQLite even where PostgreSQL could be used")
+    parser.add_argument(
+        "--self-test", action="store_true", help="leave every fault out of the fast cases, and see each of them fail"
+    )
+    parser.add_argument(
+        "--upgrades", action="store_true", help="upgrade these versions (default: all) to 3.3 with videos under way"
+    )
     options = parser.parse_args(arguments)
     exit_on_signals()
-    codes = [_run(series, options.seeds, options.only, postgres=not options.sqlite) for series in options.series]
+    if options.upgrades:
+        return _upgrades(OLD_SERIES if options.series == ["3.3"] else options.series)
+    if options.self_test:
+        return max(_self_test(series, options.only) for series in options.series)
+    codes = [
+        _run(series, options.seeds, options.only, one=options.one, postgres=not options.sqlite)
+        for series in options.series
+    ]
     return max(codes)
 
 
-def _run(series: str, seeds: Sequence[int], only: str, *, postgres: bool) -> int:
-    python = Path(sys.executable) if series == "3.3" else ROOT / f".venv-{series}" / "bin" / "python"
-    cases = [case for case in all_cases(series, seeds) if only in case.name]
+def _run(series: str, seeds: Sequence[int], only: Sequence[str], *, one: bool, postgres: bool) -> int:
+    python = python_of(series)
+    cases = [case for case in all_cases(series, seeds) if any(text in case.name for text in only)]
+    if one:
+        cases = [replace(case, count=1, least=NOTHING_BY_CHANCE) for case in cases]
     started = time.monotonic()
     verdicts: list[Verdict] = []
     if postgres:
@@ -50,9 +72,45 @@ def _run(series: str, seeds: Sequence[int], only: str, *, postgres: bool) -> int
             version, database = world.airflow.airflow_version, "PostgreSQL" if world.database else "SQLite"
     table = report.rows(verdicts)
     print(f"\n{report.on_terminal(table)}\n{time.monotonic() - started:.0f} s", flush=True)
-    if not only:
+    if only == [""] and not one:
         report.write(series, version, database, table, time.monotonic() - started)
     return 1 if any(verdict.violations for verdict in verdicts) else 0
+
+
+def python_of(series: str) -> Path:
+    """Return the interpreter whose Airflow is of this series."""
+    return Path(sys.executable) if series == "3.3" else ROOT / f".venv-{series}" / "bin" / "python"
+
+
+def _upgrades(series: Sequence[str]) -> int:
+    verdicts: list[Verdict] = []
+    started = time.monotonic()
+    for verdict in upgrades(series, {one: python_of(one) for one in series}, python_of("3.3")):
+        verdicts.append(verdict)
+        print(f"{verdict.case.name}: {verdict.violations or 'ok'}", flush=True)
+    table = report.rows(verdicts)
+    print(f"\n{report.on_terminal(table)}\n{time.monotonic() - started:.0f} s", flush=True)
+    if tuple(series) == OLD_SERIES:
+        report.write_upgrades(table, time.monotonic() - started)
+    return 1 if any(verdict.violations for verdict in verdicts) else 0
+
+
+def _self_test(series: str, only: Sequence[str]) -> int:
+    """Run the fast cases with nothing done to any video; 1 if one of them does not see that."""
+    cases = [case for case in fast_cases(series) if any(text in case.name for text in only)]
+    blind = []
+    with (
+        tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder,
+        running_world(Path(folder), python=python_of(series), parallelism=4) as world,
+    ):
+        for verdict in run_cases(world, cases, leave_out=True):
+            seen = [what for what in verdict.violations if ABSENT in what]
+            what = f"fails, as it must: {verdict.violations}" if seen else "SEES NOTHING"
+            print(f"{verdict.case.name}: {what}", flush=True)
+            if not seen:
+                blind.append(verdict.case.name)
+    print(f"Airflow {series}: {len(cases) - len(blind)} of {len(cases)} cases fail with the fault left out", flush=True)
+    return 1 if blind or not cases else 0
 
 
 def _install_drivers(python: Path) -> None:

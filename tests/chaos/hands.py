@@ -24,17 +24,21 @@ from tests.chaos.world import FINAL, World
 from tools.airflow_cluster import API_SERVER
 
 REFUSED_SECONDS: Final = 6.0
+NAP_SECONDS: Final = 30.0
+"""Longer than a try may take until its POST, and shorter than Airflow waits for a sign of life (world.py)."""
 PAUSED_SECONDS: Final = 8.0
 GATHERING_SECONDS: Final = 3.0
 """What several tries ask for within so many seconds is done to them all at once."""
 MANAGING_SECONDS: Final = 3.0
 HEAD_START_SECONDS: Final = 3.0
 PATIENCE: Final = 240.0
+JOIN_PATIENCE: Final = 120.0
 
 
 class Asked(NamedTuple):
     """What a try has asked for, and where it is."""
 
+    at: str
     deed: str
     video: str
     task: int
@@ -44,6 +48,7 @@ class Asked(NamedTuple):
     task_id: str
     map_index: int
     try_number: int
+    ti_id: str
     begun: str
 
     def is_running(self) -> bool:
@@ -56,6 +61,18 @@ class Asked(NamedTuple):
         """Let the try go on."""
         Path(self.begun).touch()
 
+    def done(self) -> None:
+        """Write down that the deed was carried out."""
+        Path(self.begun).with_suffix(".done").touch()
+
+    def victims(self) -> list[int]:
+        """Numbers of the processes that a deed of the try's own ends."""
+        return {
+            plan.KILL_TASK: [self.task],
+            plan.KILL_SUPERVISOR: [self.supervisor],
+            plan.KILL_BOTH: [self.task, self.supervisor],
+        }[self.deed]
+
 
 class Hands:
     """Watches the folder of signals while it is entered. What went wrong in here is in ``errors``."""
@@ -64,6 +81,7 @@ class Hands:
         self._world = world
         self._done = {file.name for file in world.signals.glob("*.asked")}  # what earlier phases were asked for
         self._awaiting_acceptance: list[Asked] = []
+        self._dying: list[tuple[Asked, list[psutil.Process]]] = []
         self._gathered: dict[str, tuple[float, list[Asked]]] = {}
         self._managed = 0.0
         self._stop = threading.Event()
@@ -81,7 +99,9 @@ class Hands:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(JOIN_PATIENCE)
+        if self._thread.is_alive():
+            self.errors.append(f"the hands have not come to rest within {JOIN_PATIENCE:g} s")
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def cleared(self, run_id: str) -> list[float]:
@@ -103,6 +123,7 @@ class Hands:
                         self._take(Asked(**json.loads(file.read_text())))
                 self._strike_gathered()
                 self._strike_accepted()
+                self._note_deaths()
                 self._manage_services()
             except Exception:
                 self.errors.append(traceback.format_exc())
@@ -123,12 +144,20 @@ class Hands:
                 self._in_background(self._refuse_writes, asked)
             case plan.FREEZE:
                 self._in_background(self._freeze, asked)
+            case plan.NAP:
+                self._in_background(self._nap, asked)
             case plan.CLEAR:
                 self._in_background(self._clear, asked)
             case plan.KILL_TASK | plan.KILL_SUPERVISOR | plan.KILL_BOTH:
-                pass  # the try does it itself
+                self._dying.append((asked, _processes(asked.victims())))  # the try does it itself
             case _:
                 self._gathered.setdefault(asked.deed, (time.monotonic(), []))[1].append(asked)
+
+    def _note_deaths(self) -> None:
+        for asked, processes in list(self._dying):
+            if not any(_lives(process) for process in processes):
+                self._dying.remove((asked, processes))
+                asked.done()
 
     def _in_background(self, deed: Callable[..., None], *arguments: Any) -> None:
         def guarded() -> None:
@@ -153,15 +182,18 @@ class Hands:
                 _signal(asked.supervisor, signal.SIGKILL)
             if asked.deed != plan.KILL_SUPERVISOR_ONCE_ACCEPTED:
                 _signal(asked.task, signal.SIGKILL)
+            asked.done()
 
     def _refuse_writes(self, asked: Asked) -> None:
         assert self._world.refusals
         self._world.refusals.refuse(asked.run_id, asked.map_index, REFUSED_SECONDS)
+        asked.done()
         asked.answer()
 
     def _clear(self, asked: Asked) -> None:
         self._cleared[asked.run_id].append(time.time())
         self._world.clear(asked.dag_id, asked.run_id)
+        asked.done()
         asked.answer()
 
     def _freeze(self, asked: Asked) -> None:
@@ -169,15 +201,34 @@ class Hands:
         for pid in (asked.supervisor, asked.task):
             _signal(pid, signal.SIGSTOP)
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            ti = self._world.instances(asked.dag_id, asked.run_id)[asked.map_index]
-            if ti["try_number"] > asked.try_number and ti["state"] in FINAL:
+        while not self._is_outlived(asked):
+            if time.monotonic() > deadline:
+                self.errors.append(f"{asked.video}: the next try has not ended within {PATIENCE:g} s")
                 break
             time.sleep(1)
+        else:
+            if psutil.Process(asked.task).status() == psutil.STATUS_STOPPED:
+                asked.done()
         asked.answer()
         _signal(asked.task, signal.SIGCONT)
         time.sleep(HEAD_START_SECONDS)  # for what the task can do before its supervisor learns that it is over
         _signal(asked.supervisor, signal.SIGCONT)
+
+    def _nap(self, asked: Asked) -> None:
+        """Stop the task and its supervisor for a while, which Airflow does not notice."""
+        for pid in (asked.supervisor, asked.task):
+            _signal(pid, signal.SIGSTOP)
+        time.sleep(NAP_SECONDS)
+        if psutil.Process(asked.task).status() == psutil.STATUS_STOPPED:
+            asked.done()
+        asked.answer()
+        for pid in (asked.task, asked.supervisor):
+            _signal(pid, signal.SIGCONT)
+
+    def _is_outlived(self, asked: Asked) -> bool:
+        """Whether Airflow has given up this try, and the next one has ended."""
+        ti = self._world.instances(asked.dag_id, asked.run_id)[asked.map_index]
+        return bool(ti["try_number"] > asked.try_number and ti["state"] in FINAL)
 
     # ------------------------------------------------------------ deeds to a whole component
 
@@ -210,6 +261,8 @@ class Hands:
                 self._world.database.go_on()
             case _:
                 raise ValueError(deed)
+        for asked in asking:
+            asked.done()
 
     def _pause(self, asking: list[Asked]) -> None:
         _let_go_on(asking)
@@ -219,6 +272,14 @@ class Hands:
 def _let_go_on(asking: list[Asked]) -> None:
     for asked in asking:
         asked.answer()
+
+
+def _processes(pids: list[int]) -> list[psutil.Process]:
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid))
+    return found
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from tests.chaos.plan import UNKNOWN_SAID, Expected
+from tests.chaos.evidence import Evidence, absent, absent_from_case
+from tests.chaos.plan import UNKNOWN_SAID, Case, Video
 
 _EXPLANATION: Final = re.compile(
     "did not accept|is not known|could not be (reached|read|written)|without a video|asks to slow down"
@@ -27,8 +28,9 @@ class Observed:
     :param record: the ledger's record, None if there is none.
     :param xcom: what the task returned.
     :param logs: the text of each try's log.
-    :param refusals: the faults of this video whose answer proves that nothing was accepted: after them, and only after
-        them, a POST may follow.
+    :param variables: keys of the Variables that hold something about this task instance.
+    :param video: what was planned.
+    :param evidence: what of it has happened.
     """
 
     name: str
@@ -40,7 +42,9 @@ class Observed:
     record: Mapping[str, Any] | None = None
     xcom: Any = None
     logs: Sequence[str] = field(default=(), repr=False)
-    refusals: Collection[str] = ()
+    variables: Sequence[str] = ()
+    video: Video = field(default_factory=Video, repr=False)
+    evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def ids_lost(self) -> list[str]:
@@ -69,13 +73,15 @@ class Observed:
         said = UNKNOWN_SAID, "not known whether the video was accepted"
         return any(any(one in log for one in said) and " sent it at " in log for log in self.logs)
 
-    def violations(self, expected: Expected) -> Iterator[str]:
+    def violations(self, case: Case) -> Iterator[str]:
         """Everything that is not as it must be."""
+        expected = self.video.expected or case.expected
+        yield from absent(self.video, self.evidence, self.requests, clears=len(case.afterwards))
         if self.double_charges:
             yield f"charged {len(self.charges)} times with {len(self.cleared_at)} clears"
         for requests in self._by_generation(self.requests, "at"):
             for request in requests[:-1]:
-                if request["outcome"] != "refused" or request["fault"] not in self.refusals:
+                if request["outcome"] != "refused" or request["fault"] not in self.video.refusals:
                     yield f"another POST after one that may have been accepted: {request['outcome']} {request['fault']}"
         if self.ids_lost:
             yield f"IDs lost: {self.ids_lost}"
@@ -87,8 +93,12 @@ class Observed:
             yield f"{len(self.requests)} POSTs instead of {expected.posts}"
         if len(self.charges) not in expected.charges:
             yield f"{len(self.charges)} charges instead of {expected.charges}"
-        if expected.says and expected.says not in self.logs[-1]:
+        if self.tries not in expected.tries:
+            yield f"{self.tries} tries instead of {expected.tries}"
+        if expected.says and expected.says not in self._last_log:
             yield f"the last log does not say {expected.says!r}"
+        if expected.names_id and (unnamed := [one["id"] for one in self.charges if one["id"] not in self._last_log]):
+            yield f"the last log does not name {unnamed}"
         yield from self._ending()
 
     def _ending(self) -> Iterator[str]:
@@ -98,12 +108,70 @@ class Observed:
                 yield f"succeeded with {self.xcom!r}, which is not the last accepted ID"
             if stage not in ("returned", None):
                 yield f"succeeded with the record at {stage}"
+            if self.variables:
+                yield f"succeeded, and left {self.variables}"
         elif not self._is_explained():
             yield f"failed, and the last log does not tell why (record: {stage})"
 
     def _is_explained(self) -> bool:
         """Whether the last try ended with an error of the provider's own."""
-        return bool(self.logs) and bool(_EXPLANATION.search(self.logs[-1]))
+        return bool(_EXPLANATION.search(self._last_log))
+
+    @property
+    def _last_log(self) -> str:
+        return self.logs[-1] if self.logs else ""
+
+
+@dataclass
+class Verdict:
+    """What came of a case; one row of the table.
+
+    :param violations: everything that is not as it must be.
+    """
+
+    case: Case
+    videos: list[Observed] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def judge(self, strikes: int) -> None:
+        """Add what the videos and the evidence violate.
+
+        :param strikes: how often a component was killed from outside while the run went on.
+        """
+        self.violations += absent_from_case(self.case, [video.evidence for video in self.videos], strikes)
+        for video in self.videos:
+            self.violations += [f"{video.name}: {what}" for what in video.violations(self.case)]
+
+    @property
+    def task_runs(self) -> int:
+        """Tries that came to the operator."""
+        return sum(video.tries for video in self.videos)
+
+    @property
+    def posts(self) -> int:
+        """Create POSTs that reached the sandbox."""
+        return sum(len(video.requests) for video in self.videos)
+
+    @property
+    def charges(self) -> int:
+        """Videos that the sandbox charged for."""
+        return sum(len(video.charges) for video in self.videos)
+
+    @property
+    def double_charges(self) -> int:
+        """Charges beyond one per video and generation."""
+        return sum(video.double_charges for video in self.videos)
+
+    @property
+    def ids_said_unknown(self) -> int:
+        """Accepted IDs that died with their process, where the task's error says that the outcome is unknown."""
+        return sum(len(video.ids_unknown) - len(video.ids_lost) for video in self.videos)
+
+    @property
+    def ids_lost(self) -> int:
+        """Accepted IDs that are nowhere, and nothing says so."""
+        return sum(len(video.ids_lost) for video in self.videos)
 
 
 def name_of(body: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 CREATE: Final = "chaos_create"
 BLOCKING: Final = "chaos_blocking"
 DEFERRED: Final = "chaos_deferred"
+ONCE: Final = "chaos_once"
+"""Without retries: what a killed try leaves behind stays as it is."""
+ONCE_COPY: Final = "chaos_once_copy"
+"""Without retries, and the record has a second copy, as on Airflow 3.4."""
+UNMAPPED: Final = "chaos_unmapped"
+RESET: Final = "chaos_reset"
+"""Clears a run of ``CREATE`` by ``TriggerDagRunOperator(reset_dag_run=True)``."""
+
+ALL_DAGS: Final = (CREATE, BLOCKING, DEFERRED, ONCE, ONCE_COPY, UNMAPPED, RESET)
 
 # Points of a try, in the order in which they are reached. Each stands on one side of something that cannot be undone.
 BEFORE_INTENT: Final = "before write of sending"
@@ -42,6 +51,7 @@ PAUSE_DATABASE: Final = "pause database"
 KILL_SCHEDULER: Final = "kill scheduler"
 KILL_WORKER_HOST: Final = "kill scheduler and all workers"
 FREEZE: Final = "freeze until retried"
+NAP: Final = "stand still for 30 s"
 CLEAR: Final = "clear"
 
 
@@ -64,12 +74,16 @@ class Video:
     :param faults: what the sandbox plays for this video.
     :param connection: suffix of the Airflow connection, by try; the last one holds for all later tries.
     :param renders_anew: whether the rendered URL is another one in each try.
+    :param certain: whether all steps are reached and all faults are played. False where chance decides.
+    :param expected: what must be true of this video, where that is not what holds for its whole case.
     """
 
     steps: Sequence[Step] = ()
     faults: Sequence[Mapping[str, Any]] = ()
     connection: Sequence[str] = ("default",)
     renders_anew: bool = False
+    certain: bool = True
+    expected: Expected | None = None
 
     @property
     def refusals(self) -> frozenset[str]:
@@ -111,19 +125,43 @@ class Expected:
     :param state: final state of the task instance; None where either is right.
     :param posts: number of create POSTs that reached the sandbox.
     :param charges: number of charges.
+    :param tries: number of tries that came to the operator.
     :param known: whether every accepted ID must be known to Airflow. Where a process died before it had the answer,
         nobody can know the ID; then the task must have said that the outcome is unknown.
     :param says: a text that the last try's log must hold.
+    :param names_id: whether the last try's log must name each ID that was paid for.
     """
 
     state: Literal["success", "failed"] | None
     posts: Range
     charges: Range
+    tries: Range
     known: bool = True
     says: str = ""
+    names_id: bool = False
+
+    def in_tries(self, number: int) -> Expected:
+        """Return the same, but with this number of tries."""
+        return replace(self, tries=exactly(number))
 
 
+class Least(NamedTuple):
+    """How much must have happened where chance decides.
+
+    :param steps: over all videos of a case.
+    :param faults: over all videos of a case.
+    """
+
+    steps: int
+    faults: int
+
+
+NOTHING_BY_CHANCE: Final = Least(0, 0)
 UNKNOWN_SAID: Final = "whether it was accepted is not known"
+
+
+Deed = Callable[["World", str, str], None]
+"""Is given the world, and the IDs of a DAG and of its run."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +169,15 @@ class Case:
     """Some videos that the same thing is done to, as one run of one DAG.
 
     :param name: a row of the table.
+    :param expected: of each video that has no expectation of its own.
     :param make: the video with this number.
-    :param afterwards: what a person does when the run has ended (for instance: clear it), after which it runs again.
+    :param afterwards: what is done when the run has ended, after which it runs again and must end again. Each of
+        these clears the run, or makes it anew.
     :param meanwhile: what is done from outside while the run goes on.
+    :param strikes: how often ``meanwhile`` kills a component.
     :param phase: cases of one phase run at the same time, and phases one after the other.
+    :param least: where chance decides (``Video.certain`` is False): how many of all steps, and of all videos' faults,
+        must have happened at least.
     """
 
     name: str
@@ -143,9 +186,11 @@ class Case:
     count: int = 3
     dag_id: str = CREATE
     seed: int = 0
-    afterwards: Callable[[World, str, str], None] | None = None
-    meanwhile: Callable[[World, str, str], None] | None = None
+    afterwards: Sequence[Deed] = ()
+    meanwhile: Deed | None = None
+    strikes: int = 0
     phase: str = "tasks"
+    least: Least = NOTHING_BY_CHANCE
 
     def videos(self) -> list[Video]:
         """All videos of the case; the same ones each time."""

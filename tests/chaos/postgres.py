@@ -87,7 +87,9 @@ def running_postgres(folder: Path, programs: Path) -> Iterator[Postgres]:
         "--encoding=UTF8",
         "--no-sync",
     ]
-    subprocess.run(initdb, user=user, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    subprocess.run(
+        initdb, user=user, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=True
+    )
     options = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -112,7 +114,7 @@ def running_postgres(folder: Path, programs: Path) -> Iterator[Postgres]:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            process.wait(STOP_SECONDS)
 
 
 def _wait(server: Postgres, log: Path) -> Postgres:

@@ -64,7 +64,7 @@ class Refusals:
         if self._is_postgres:
             import psycopg2  # type: ignore[import-untyped]
 
-            connection: Any = psycopg2.connect(self._database)
+            connection: Any = psycopg2.connect(self._database, connect_timeout=30)
         else:
             connection = sqlite3.connect(self._database, timeout=30)
         with contextlib.closing(connection), connection:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.chaos.invariants import Verdict
 from tests.chaos.plan import Range
-from tests.chaos.runner import Verdict
 
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 _HEAD: Final = """# Proof by destruction
@@ -17,11 +17,13 @@ _HEAD: Final = """# Proof by destruction
 Written by `make chaos`: a real Airflow, the sandbox, and processes that are killed at the worst moments; `retries=3`
 everywhere. What the columns mean:
 
-- **task runs**: tries that Airflow began. **POSTs**: create requests that reached the server.
-- **double charges**: charges beyond one for the same video between two clears by a person. **IDs lost**: accepted IDs
-  that neither the record, nor XCom, nor a task's log knows, and no error tells of it. Both must be 0.
+- **task runs**: tries that came to the operator. **POSTs**: create requests that reached the server.
+- **double charges**: charges beyond one for the same video between two clears. **IDs lost**: accepted IDs that neither
+  the record, nor XCom, nor a task's log knows, and no error says so. Both must be 0.
 - **said unknown**: accepted IDs that died with their process before any line of code could write them down
   (or with the only process that could have passed them on). The task has failed, and its error says when what was sent.
+- **verdict**: also whether each kill, freeze, clear and fault of the case has happened, and in how many tries the task
+  ended. `python -m tests.chaos --self-test` leaves all of them out, and each case must fail.
 """
 
 _LIMITS: Final = """
@@ -114,18 +116,31 @@ def on_terminal(table: Sequence[Row]) -> str:
 
 def write(series: str, airflow_version: str, database: str, table: Sequence[Row], seconds: float) -> None:
     """Put the table into RESULTS.md, in the place of this series' last one."""
-    parts = re.split(r"(?m)^(?=## Airflow )", RESULTS.read_text()) if RESULTS.exists() else []
-    sections = {part.split()[2]: part.strip() + "\n" for part in parts if part.startswith("## Airflow ")}
+    how = f"Airflow {airflow_version}, {database}, Python {platform.python_version()}, {seconds / 60:.0f} minutes."
+    _write_section(f"Airflow {series}", how, table, "" if series == "3.3" else _LIMITS)
+
+
+def write_upgrades(table: Sequence[Row], seconds: float) -> None:
+    """Put the table of the upgrades into RESULTS.md."""
+    how = f"SQLite, the old Airflow killed, `airflow db migrate` with the new one, {seconds / 60:.0f} minutes."
+    _write_section("Upgrades to Airflow 3.3", how, table)
+
+
+def _write_section(title: str, how: str, table: Sequence[Row], note: str = "") -> None:
+    parts = re.split(r"(?m)^(?=## )", RESULTS.read_text()) if RESULTS.exists() else []
+    sections = {part.splitlines()[0][3:]: part.strip() + "\n" for part in parts if part.startswith("## ")}
     lines = [
-        f"## Airflow {series}",
-        "",
-        f"Airflow {airflow_version}, {database}, Python {platform.python_version()}, {seconds / 60:.0f} minutes.",
-        "",
+        *(f"## {title}", "", how, ""),
         f"| {' | '.join(COLUMNS)} |",
         f"|---|{'---:|' * (len(COLUMNS) - 2)}---|",
         *(f"| {' | '.join(row.cells())} |" for row in table),
-        *([] if series == "3.3" else [_LIMITS.rstrip()]),
+        *([note.rstrip()] if note else []),
     ]
-    sections[series] = "\n".join(lines) + "\n"
-    newest_first = sorted(sections, key=lambda text: [-int(number) for number in text.split(".")])
-    RESULTS.write_text("\n".join([_HEAD, *(sections[name] for name in newest_first)]))
+    sections[title] = "\n".join(lines) + "\n"
+    RESULTS.write_text("\n".join([_HEAD, *(sections[name] for name in sorted(sections, key=_place))]))
+
+
+def _place(title: str) -> list[int]:
+    """The newest Airflow first, what is about none last."""
+    version = re.fullmatch(r"Airflow ([0-9.]+)", title)
+    return [-int(number) for number in version[1].split(".")] if version else [0]

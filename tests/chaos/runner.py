@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
+from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from tests.chaos.evidence import Evidence
 from tests.chaos.hands import Hands
-from tests.chaos.invariants import Observed, name_of
-from tests.chaos.plan import Case, Video
+from tests.chaos.invariants import Observed, Verdict, name_of
+from tests.chaos.plan import Case, Deed, Video
 from tests.chaos.world import TASK, World
 from tools.airflow_cluster import AirflowCluster, ApiError
 
@@ -21,100 +22,85 @@ CALLBACK_PATIENCE: Final = 30.0
 """Seconds for one case, on a machine with much else to do."""
 
 
-@dataclass
-class Verdict:
-    """What came of a case; one row of the table."""
+def run_cases(world: World, cases: Sequence[Case], *, leave_out: bool = False) -> Iterable[Verdict]:
+    """Run the cases, phase by phase.
 
-    case: Case
-    videos: list[Observed] = field(default_factory=list)
-    violations: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def task_runs(self) -> int:
-        """Tries that Airflow began."""
-        return sum(video.tries for video in self.videos)
-
-    @property
-    def posts(self) -> int:
-        """Create POSTs that reached the sandbox."""
-        return sum(len(video.requests) for video in self.videos)
-
-    @property
-    def charges(self) -> int:
-        """Videos that the sandbox charged for."""
-        return sum(len(video.charges) for video in self.videos)
-
-    @property
-    def double_charges(self) -> int:
-        """Charges beyond one per video and generation."""
-        return sum(video.double_charges for video in self.videos)
-
-    @property
-    def ids_said_unknown(self) -> int:
-        """Accepted IDs that died with their process, where the task's error says that the outcome is unknown."""
-        return sum(len(video.ids_unknown) - len(video.ids_lost) for video in self.videos)
-
-    @property
-    def ids_lost(self) -> int:
-        """Accepted IDs that are nowhere, and nothing says so."""
-        return sum(len(video.ids_lost) for video in self.videos)
-
-
-def run_cases(world: World, cases: Sequence[Case]) -> Iterable[Verdict]:
-    """Run the cases, phase by phase."""
+    :param leave_out: whether nothing at all is done to the videos, while as much is expected as ever: each case must
+        fail then.
+    """
     for phase in dict.fromkeys(case.phase for case in cases):
-        yield from _run(world, [case for case in cases if case.phase == phase])
+        yield from _run(world, [case for case in cases if case.phase == phase], leave_out)
 
 
-def _run(world: World, cases: Sequence[Case]) -> list[Verdict]:
-    started = time.time()
+def _run(world: World, cases: Sequence[Case], leave_out: bool) -> list[Verdict]:
+    started, strikes = time.time(), world.strikes
     verdicts = [Verdict(case) for case in cases]
+    faults: dict[str, list[int]] = {}
     cleared: dict[str, list[float]] = defaultdict(list)
     with Hands(world) as hands:
         for case in cases:
-            _begin(world, case, _run_id(case))
+            faults |= begin(world, case, leave_out)
         for case in cases:
-            if case.meanwhile:
-                case.meanwhile(world, case.dag_id, _run_id(case))
-        for verdict in verdicts:
-            try:
-                world.wait_for_run(verdict.case.dag_id, _run_id(verdict.case), PATIENCE)
-            except TimeoutError as error:
-                verdict.violations.append(str(error))
-        again = [verdict for verdict in verdicts if verdict.case.afterwards and not verdict.violations]
-        for verdict in again:
-            cleared[_run_id(verdict.case)].append(time.time())
-            verdict.case.afterwards(world, verdict.case.dag_id, _run_id(verdict.case))  # type: ignore[misc]
-        for verdict in again:
-            try:
-                world.wait_for_run(verdict.case.dag_id, _run_id(verdict.case), PATIENCE)
-            except TimeoutError as error:
-                verdict.violations.append(str(error))
+            if case.meanwhile and not leave_out:
+                _do(case.meanwhile, world, case, verdicts)
+        wait(world, verdicts)
+        for number in range(0 if leave_out else max(len(case.afterwards) for case in cases)):
+            unhurt = [verdict for verdict in verdicts if not verdict.violations]
+            again = [verdict for verdict in unhurt if number < len(verdict.case.afterwards)]
+            if again:
+                hands.wait_for_survivors(patience=120)
+            for verdict in again:
+                run_id = run_id_of(verdict.case)
+                cleared[run_id].append(time.time())
+                _do(verdict.case.afterwards[number], world, verdict.case, verdicts)
+            wait(world, again)
         hands.wait_for_survivors(patience=120)
-    ledger = world.sandbox.ledger()
+    ledger, played = world.sandbox.ledger(), times_played(world, faults)
     for verdict in verdicts:
-        run_id = _run_id(verdict.case)
+        run_id = run_id_of(verdict.case)
         verdict.violations += hands.errors
-        clears = [*hands.cleared(run_id), *cleared[_run_id(verdict.case)]]
-        verdict.videos += _observe(world, verdict.case, run_id, ledger, clears)
-        for video in verdict.videos:
-            verdict.violations += [f"{video.name}: {what}" for what in video.violations(verdict.case.expected)]
+        clears = sorted([*hands.cleared(run_id), *cleared[run_id]])
+        verdict.videos += observe(world, verdict.case, ledger, played, clears)
+        verdict.judge(world.strikes - strikes if verdict.case.strikes else 0)
         verdict.seconds = time.time() - started
     return verdicts
 
 
-def _run_id(case: Case) -> str:
+def _do(deed: Deed, world: World, case: Case, verdicts: Sequence[Verdict]) -> None:
+    try:
+        deed(world, case.dag_id, run_id_of(case))
+    except Exception:
+        for verdict in verdicts:
+            if verdict.case is case:
+                verdict.violations.append(traceback.format_exc())
+
+
+def wait(world: World, verdicts: Sequence[Verdict]) -> None:
+    """Return when the runs of these cases have ended; that one has not is a violation."""
+    for verdict in verdicts:
+        try:
+            world.wait_for_run(verdict.case.dag_id, run_id_of(verdict.case), PATIENCE)
+        except TimeoutError as error:
+            verdict.violations.append(str(error))
+
+
+def run_id_of(case: Case) -> str:
+    """Return the ID of the case's run."""
     return f"{''.join(letter if letter.isalnum() else '-' for letter in case.name)}-{case.seed}"
 
 
-def _begin(world: World, case: Case, run_id: str) -> None:
-    videos = case.videos()
-    for number, video in enumerate(videos):
-        for fault in video.faults:
-            world.sandbox.add_fault(match=f"video={run_id}.{number}&", **fault)
-    plans = [_conf(world, video, f"{run_id}.{number}") for number, video in enumerate(videos)]
-    world.trigger(case.dag_id, run_id, {"videos": plans})
+def begin(world: World, case: Case, leave_out: bool = False) -> dict[str, list[int]]:
+    """Start the case's run; return the numbers of the faults of each video."""
+    run_id = run_id_of(case)
+    names = {f"{run_id}.{number}": video for number, video in enumerate(case.videos())}
+    if leave_out:
+        names = dict.fromkeys(names, Video())
+    faults = {
+        name: [world.sandbox.add_fault(match=f"video={name}&", **fault)["number"] for fault in video.faults]
+        for name, video in names.items()
+    }
+    world.trigger(case.dag_id, run_id, {"videos": [_conf(world, video, name) for name, video in names.items()]})
+    return faults
 
 
 def _conf(world: World, video: Video, name: str) -> dict[str, Any]:
@@ -128,30 +114,54 @@ def _conf(world: World, video: Video, name: str) -> dict[str, Any]:
     }
 
 
-def _observe(
-    world: World, case: Case, run_id: str, ledger: Mapping[str, Any], cleared_at: Sequence[float]
+def times_played(world: World, faults: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """Return how often each fault of each video was played, by the numbers of the faults."""
+    fired = {fault["number"]: fault["fired"] for fault in world.sandbox.faults()}
+    return {name: [fired[number] for number in numbers] for name, numbers in faults.items()}
+
+
+def observe(
+    world: World,
+    case: Case,
+    ledger: Mapping[str, Any],
+    played: Mapping[str, Sequence[int]],
+    cleared_at: Sequence[float],
 ) -> list[Observed]:
+    """Return what became of each video of a case that has a task instance.
+
+    :param ledger: the sandbox's.
+    :param played: how often each fault of each video was played.
+    """
     requests, charges = defaultdict(list), defaultdict(list)
     for request in ledger["requests"]:
         requests[name_of(request["body"])].append(request)
     for task in ledger["tasks"]:
         charges[name_of(task["body"])].append(task)
-    observed, videos = [], case.videos()
+    observed, videos, run_id = [], case.videos(), run_id_of(case)
     for ti in world.instances(case.dag_id, run_id):
         index = ti["map_index"]
-        name = f"{run_id}.{index}"
+        name = f"{run_id}.{max(index, 0)}"
+        steps = {number: trace for number in range(len(videos[index].steps)) if (trace := world.trace(name, number))}
         observed.append(
             Observed(
                 name=name,
                 state=ti["state"],
-                tries=ti["try_number"],
+                tries=world.tries(name),
                 requests=requests[name],
                 charges=charges[name],
                 cleared_at=cleared_at,
                 record=_last_record(world, case.dag_id, run_id, index, ti["state"]),
                 xcom=_xcom(world, case.dag_id, run_id, index) if ti["state"] == "success" else None,
-                logs=_logs(world, case.dag_id, run_id, index),
-                refusals=videos[index].refusals,
+                logs=world.logs(case.dag_id, run_id, index),
+                variables=[key for key in keys_of(case.dag_id, run_id, index) if read_variable(world, key)],
+                video=videos[index],
+                evidence=Evidence(
+                    steps,
+                    played[name],
+                    world.rendered(name, "audio_url"),
+                    world.rendered(name, "connection"),
+                    len(cleared_at),
+                ),
             )
         )
     return observed
@@ -174,17 +184,21 @@ def _record(world: World, dag_id: str, run_id: str, map_index: int) -> dict[str,
         return airflow.api("GET", path, params={"map_index": map_index})
 
     if not world.has_task_state_store:
-        return _variable(world, dag_id, run_id, map_index)
+        return read_variable(world, keys_of(dag_id, run_id, map_index)[0])
     answer = _none_if_missing(world, read)
     return None if answer is None else dict(answer["value"])
 
 
-def _variable(world: World, dag_id: str, run_id: str, map_index: int) -> dict[str, Any] | None:
-    whose = f"DAG {dag_id}, run {run_id}, task {TASK}, map index {map_index}."
-    for variable in world.ask(lambda airflow: airflow.api("GET", "/variables", params={"limit": 100}))["variables"]:
-        if whose in str(variable["description"]):
-            return dict(json.loads(variable["value"]))
-    return None
+def keys_of(dag_id: str, run_id: str, map_index: int) -> list[str]:
+    """Return the keys of a task instance's Variables: that of its record, and that of what a late try has left."""
+    key = TaskAddress(dag_id, run_id, TASK, map_index).variable_key
+    return [key, f"{key}_late"]
+
+
+def read_variable(world: World, key: str) -> dict[str, Any] | None:
+    """Return the record that a Variable holds; None if there is no such Variable."""
+    answer = _none_if_missing(world, lambda airflow: airflow.api("GET", f"/variables/{key}"))
+    return None if answer is None else dict(json.loads(answer["value"]))
 
 
 def _xcom(world: World, dag_id: str, run_id: str, map_index: int) -> Any:
@@ -198,12 +212,3 @@ def _none_if_missing(world: World, read: Any) -> Any:
         if error.status_code != 404:
             raise
         return None
-
-
-def _logs(world: World, dag_id: str, run_id: str, map_index: int) -> list[str]:
-    folder = world.airflow.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={TASK}"
-    files = sorted(
-        (folder / f"map_index={map_index}").glob("attempt=*.log*"),
-        key=lambda file: (int(file.name.split("=")[1].split(".")[0]), file.name),
-    )
-    return [file.read_text(errors="replace") for file in files]

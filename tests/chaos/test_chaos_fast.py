@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-
 import pytest
 
-from tests.chaos.cases import FAST, all_cases
-from tests.chaos.runner import Verdict, run_cases
+from tests.chaos.cases import FAST, fast_cases
+from tests.chaos.invariants import Verdict
+from tests.chaos.runner import run_cases
 from tests.chaos.world import running_world
 from tools.airflow_cluster import exit_on_signals
 
-CASES = [replace(case, count=1) for case in all_cases("3.3", seeds=(1,)) if case.name in FAST]
 
-
-@pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Verdict]]:
+@pytest.fixture(scope="session")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
+    """All cases, run once, whatever the order of the tests; Airflow has ended when the first test looks."""
     exit_on_signals()
     with running_world(tmp_path_factory.mktemp("chaos"), parallelism=4) as world:
-        yield {verdict.case.name: verdict for verdict in run_cases(world, CASES)}
+        return {verdict.case.name: verdict for verdict in run_cases(world, fast_cases())}
 
 
 def test_all_of_them_exist() -> None:
-    assert sorted(case.name for case in CASES) == sorted(FAST)
+    assert sorted(case.name for case in fast_cases()) == sorted(FAST)
 
 
 @pytest.mark.parametrize("name", FAST)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
+import re
 import sys
 import threading
 import time
@@ -17,14 +19,18 @@ import requests
 
 from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
+from tests.chaos.evidence import StepTrace
+from tests.chaos.plan import ALL_DAGS, REFUSE_WRITES
 from tests.chaos.postgres import Postgres, binaries, running_postgres
 from tests.chaos.refusals import Refusals
-from tools.airflow_cluster import AirflowCluster, ApiError, free_ports
+from tools.airflow_cluster import API_SERVER, AirflowCluster, ApiError, free_ports
 
 T = TypeVar("T")
 
 TASK: Final = "make_video"
 DAGS: Final = Path(__file__).parent / "dags"
+ROOT: Final = Path(__file__).resolve().parents[2]
+"""The checkout whose provider is run, whatever is installed."""
 HEARTBEAT_TIMEOUT: Final = 45
 """Seconds after which a task that is not heard of is taken for dead; Airflow's default is 300. Below this, a machine
 with much else to do kills tasks that no case is about."""
@@ -38,6 +44,7 @@ class World:
     :param signals: folder where tries ask the harness for deeds.
     :param database: the server to pause; None on SQLite.
     :param refusals: None on Airflow below 3.3, whose records lie in another table.
+    :param strikes: how often a component was killed.
     """
 
     airflow: AirflowCluster
@@ -46,6 +53,7 @@ class World:
     database: Postgres | None
     refusals: Refusals | None
     lock: threading.RLock = field(default_factory=threading.RLock)
+    strikes: int = 0
 
     @property
     def series(self) -> str:
@@ -57,7 +65,7 @@ class World:
         """Where the records are: there, or in Variables."""
         return self.series not in ("2.11", "3.0", "3.1", "3.2")
 
-    def ask(self, question: Callable[[AirflowCluster], T], patience: float = 120.0) -> T:
+    def ask(self, question: Callable[[AirflowCluster], T], patience: float = 240.0) -> T:
         """Call Airflow's API; that it is away for a while is what happens here."""
         deadline = time.monotonic() + patience
         while True:
@@ -113,7 +121,10 @@ class World:
     ) -> None:
         """SIGKILL a component, and start it again as a service manager would."""
         with self.lock:
+            if not self.airflow.pids(component):
+                raise RuntimeError(f"{component} cannot be killed: it does not run")
             self.airflow.kill(component, whole_session=whole_session)
+            self.strikes += 1
             if in_between:
                 in_between()
             self.airflow.start_component(component)
@@ -132,15 +143,55 @@ class World:
                 if not self.airflow.pids(component):
                     self.airflow.start_component(component)
 
+    def trace(self, video: str, number: int) -> StepTrace | None:
+        """Return what is known of a step of a video; None if no try has asked for it."""
+        asked = self.signals / f"{video}.{number}.asked"
+        if not asked.exists():
+            return None
+        about = json.loads(asked.read_text())
+        done = asked.with_suffix(".done").exists()
+        if about["deed"] == REFUSE_WRITES:
+            done = done and self._has_refused(about["ti_id"])
+        return StepTrace(about["at"], about["deed"], done)
+
+    def _has_refused(self, ti_id: str) -> bool:
+        """Whether Airflow's API server could not write the record of a task instance.
+
+        The task itself may not notice it: its SDK repeats such a call.
+        """
+        log = self.airflow.component_log(API_SERVER).read_text(errors="replace")
+        refused = rf" path=/execution/store/ti/{re.escape(ti_id)}/{RECORD_KEY} .*status_code=500"
+        return re.search(refused, log) is not None
+
+    def tries(self, video: str) -> int:
+        """Return how many tries of a video have come to the operator.
+
+        Airflow counts more where it lost one before that, as on a busy machine.
+        """
+        return len(list(self.signals.glob(f"{glob.escape(video)}.try*.audio_url")))
+
+    def rendered(self, video: str, field: str) -> frozenset[str]:
+        """Return what the tries of a video were given: ``audio_url`` or ``connection``."""
+        return frozenset(file.read_text() for file in self.signals.glob(f"{glob.escape(video)}.try*.{field}"))
+
+    def logs(self, dag_id: str, run_id: str, map_index: int) -> list[str]:
+        """Return the text of each try's log."""
+        folder = self.airflow.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={TASK}"
+        files = sorted(
+            (folder / f"map_index={map_index}" if map_index >= 0 else folder).glob("attempt=*.log*"),
+            key=lambda file: (int(file.name.split("=")[1].split(".")[0]), file.name),
+        )
+        return [file.read_text(errors="replace") for file in files]
+
     def clear(self, dag_id: str, run_id: str) -> None:
         """Clear all videos of a run, as a person does; returns when they are queued again."""
         self.ask(lambda airflow: airflow.clear(dag_id, run_id, [TASK]))
 
-    def clear_success(self, dag_id: str, run_id: str) -> None:
-        """Clear all videos of a run that has succeeded, once its success callbacks have ended the records."""
+    def wait_until_ended(self, dag_id: str, run_id: str) -> None:
+        """Return when the success callbacks of a run have ended the records of its videos."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{TASK}/state-store/{RECORD_KEY}"
         patience = time.monotonic() + 30
-        while self.has_task_state_store and time.monotonic() < patience:
+        while self.has_task_state_store:
             instances = self.ask(lambda airflow: airflow.task_instances(dag_id, run_id))
             records = [
                 self.ask(lambda airflow, index=ti["map_index"]: airflow.api("GET", path, params={"map_index": index}))
@@ -149,8 +200,9 @@ class World:
             ]
             if all(record["value"]["stage"] == "returned" for record in records):
                 break
+            if time.monotonic() > patience:
+                raise TimeoutError(f"the records of run {run_id} of {dag_id} have not ended: {records}")
             time.sleep(0.5)
-        self.clear(dag_id, run_id)
 
 
 @contextlib.contextmanager
@@ -172,7 +224,7 @@ def running_world(
         airflow = AirflowCluster(
             folder / "airflow",
             DAGS,
-            _settings(signals) | _connections(sandbox) | ({} if database else _patient_sqlite(folder / "airflow")),
+            settings(signals) | connections(sandbox) | ({} if database else patient_sqlite(folder / "airflow")),
             python=python,
             database=database.url if database else "sqlite",
             parallelism=parallelism,
@@ -184,30 +236,38 @@ def running_world(
             refusals.install()
         airflow.launch()
         stack.callback(airflow.stop)
+        for dag_id in ALL_DAGS:
+            airflow.wait_until_dag_parsed(dag_id)
         yield World(airflow, sandbox, signals, database, refusals)
 
 
-def _settings(signals: Path) -> dict[str, str]:
-    settings = {
+def settings(signals: Path, provider: Path = ROOT) -> dict[str, str]:
+    """Return the environment of an Airflow that is quick to notice what has died.
+
+    :param provider: the checkout whose provider is run.
+    """
+    chosen = {
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": HEARTBEAT_TIMEOUT,
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 3,
         "SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": HEARTBEAT_TIMEOUT,  # the two names of 2.x
         "SCHEDULER__ZOMBIE_DETECTION_INTERVAL": 3,
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 5,
-        "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 15,
+        # A scheduler that a busy machine holds up must not take itself for dead: it would run its own tasks once more.
+        "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 120,
         "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 15,
         "TRIGGERER__JOB_HEARTBEAT_SEC": 2,
     }
-    named = {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
-    return {**named, "CHAOS_SIGNALS": str(signals)}
+    named = {f"AIRFLOW__{name}": str(value) for name, value in chosen.items()}
+    return {**named, "CHAOS_SIGNALS": str(signals), "PYTHONPATH": str(provider)}
 
 
-def _patient_sqlite(home: Path) -> dict[str, str]:
+def patient_sqlite(home: Path) -> dict[str, str]:
     """Many processes write at once: let them wait for each other."""
     return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.resolve() / 'airflow.db'}?timeout=60"}
 
 
-def _connections(sandbox: SandboxClient) -> dict[str, str]:
+def connections(sandbox: SandboxClient) -> dict[str, str]:
+    """Return the environment with the Airflow connections that a case can name."""
     (closed,) = free_ports(1)
     base: dict[str, Any] = {"conn_type": "digitalhuman", "password": sandbox.api_key, "host": sandbox.base_url}
     other: dict[str, dict[str, Any]] = {

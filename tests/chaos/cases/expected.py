@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from tests.chaos.plan import (
@@ -10,10 +11,14 @@ from tests.chaos.plan import (
     exactly,
 )
 
-ONE_VIDEO: Final = Expected("success", posts=exactly(1), charges=exactly(1))
-NOTHING_SENT: Final = Expected("failed", posts=exactly(0), charges=exactly(0), says=UNKNOWN_SAID)
-PAID_AND_SAID_UNKNOWN: Final = Expected("failed", exactly(1), exactly(1), known=False, says=UNKNOWN_SAID)
+ONE_VIDEO: Final = Expected("success", posts=exactly(1), charges=exactly(1), tries=exactly(1))
+GOES_ON: Final = ONE_VIDEO.in_tries(2)
+"""The second try does what the first one could not."""
+NOTHING_SENT: Final = Expected("failed", posts=exactly(0), charges=exactly(0), tries=exactly(2), says=UNKNOWN_SAID)
+PAID_AND_SAID_UNKNOWN: Final = Expected(
+    "failed", posts=exactly(1), charges=exactly(1), tries=exactly(2), known=False, says=UNKNOWN_SAID
+)
 """The answer died with the process: nobody but the vendor can know the ID."""
-ID_IN_THE_LOG: Final = Expected("failed", exactly(1), exactly(1), says=UNKNOWN_SAID)
+ID_IN_THE_LOG: Final = replace(PAID_AND_SAID_UNKNOWN, known=True)
 
 HANGS: Final = {"on": "create", "fault": "hang", "when": "after", "seconds": 120}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from tests.chaos.cases.expected import ONE_VIDEO
+from tests.chaos.cases.expected import GOES_ON, ONE_VIDEO
 from tests.chaos.plan import (
     Case,
     Expected,
@@ -62,26 +63,40 @@ ODD: Final[tuple[Mapping[str, Any], ...]] = (
 
 def faults(seed: int) -> Iterator[Case]:
     """Every create fault of the contract, with three retries; the order and the mix differ by the seed."""
-    refused = Expected("failed", posts=exactly(1), charges=exactly(0), says="not accept")
+    refused = Expected("failed", posts=exactly(1), charges=exactly(0), tries=exactly(1), says="not accept")
     yield _each("F6-F8, F10: refused", seed, PROOF, refused)
-    before = Expected("failed", posts=exactly(1), charges=exactly(0), says="It is not known")
+    before = Expected("failed", posts=exactly(1), charges=exactly(0), tries=exactly(1), says="It is not known")
     yield _each("F3-F5: no usable answer, not accepted", seed, [{**one, "when": "before"} for one in DOUBT], before)
-    after = Expected("failed", posts=exactly(1), charges=exactly(1), known=False, says="It is not known")
+    after = Expected("failed", exactly(1), exactly(1), exactly(1), known=False, says="It is not known")
     yield _each("F3-F5: no usable answer, but accepted", seed, [{**one, "when": "after"} for one in DOUBT], after)
     yield _each("accepted in an odd form", seed, ODD, ONE_VIDEO)
-    at_once = Expected("failed", posts=exactly(1), charges=exactly(1), says="without a video")
+    at_once = Expected("failed", posts=exactly(1), charges=exactly(1), tries=exactly(1), says="without a video")
     yield _each("F11: accepted and failed at once", seed, [{"fault": "failed_at_once"}] * 3, at_once)
-    few = Expected("success", posts=Range(2, 4), charges=exactly(1))
-    yield _each("F9: 429 a few times", seed, [{"fault": "rate_limited", "times": n} for n in (1, 2, 3)], few)
-    many = Expected("success", posts=Range(6, 8), charges=exactly(1))
-    yield _each("F9: 429 until Airflow retries", seed, [{"fault": "rate_limited", "times": n} for n in (5, 6, 7)], many)
-    yield _case("F2: refused connection, DNS, TLS; then there", seed, ONE_VIDEO, [
+    yield _rate_limited("F9: 429 a few times", seed, (1, 2, 3), tries=1)
+    yield _rate_limited("F9: 429 until Airflow retries", seed, (5, 6, 7), tries=2)
+    yield _case("F2: refused connection, DNS, TLS; then there", seed, GOES_ON, [
         Video(connection=(wrong, "default")) for wrong in ("closed", "dns", "tls")
     ])  # fmt: skip
-    unreachable = Expected("failed", posts=exactly(0), charges=exactly(0), says="could not be reached")
+    unreachable = Expected(
+        "failed", posts=exactly(0), charges=exactly(0), tries=exactly(4), says="could not be reached"
+    )
     yield _case("F2: never there", seed, unreachable, [Video(connection=("closed",))])
-    wrong_key = Expected("failed", posts=exactly(1), charges=exactly(0), says="refused the key")
+    wrong_key = Expected("failed", posts=exactly(1), charges=exactly(0), tries=exactly(1), says="refused the key")
     yield _case("F7: a wrong key", seed, wrong_key, [Video(connection=("wrong_key",))])
+
+
+def _rate_limited(name: str, seed: int, times: Sequence[int], tries: int) -> Case:
+    """Return a case whose videos are refused so many times, and then accepted."""
+    any_of_them = Expected("success", Range(min(times) + 1, max(times) + 1), exactly(1), exactly(tries))
+    videos = [
+        Video(
+            faults=[{"on": "create", "fault": "rate_limited", "times": number}],
+            connection=("impatient",),
+            expected=replace(any_of_them, posts=exactly(number + 1)),
+        )
+        for number in times
+    ]
+    return _case(name, seed, any_of_them, videos)
 
 
 def _each(name: str, seed: int, definitions: Any, expected: Expected) -> Case:

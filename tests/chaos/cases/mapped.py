@@ -22,6 +22,7 @@ from tests.chaos.plan import (
     RETURNING,
     Case,
     Expected,
+    Least,
     Range,
     Step,
     Video,
@@ -30,9 +31,16 @@ from tests.chaos.plan import (
 
 def mapped(seed: int, dag_id: str = CREATE) -> Case:
     """Fifty videos, each with faults and kills by the dice; the fourth try is left alone."""
-    anything = Expected(None, posts=Range(0, 20), charges=Range(0, 1), known=False)
+    anything = Expected(None, posts=Range(0, 20), charges=Range(0, 1), tries=Range(1, 4), known=False)
     return Case(
-        f"50 mapped videos, random faults and kills ({dag_id})", anything, _random, 50, dag_id, seed, phase="mapped"
+        f"50 mapped videos, random faults and kills ({dag_id})",
+        anything,
+        _random,
+        50,
+        dag_id,
+        seed,
+        phase="mapped",
+        least=Least(steps=20, faults=10),
     )
 
 
@@ -57,4 +65,5 @@ def _random(_number: int, dice: random.Random) -> Video:
             *({"fault": "rate_limited", "times": times} for times in (1, 2, 4, 6)),
         ]
         plays.append({"on": "create", **dice.choice(kinds)})
-    return Video(steps, plays, connection=(dice.choice(["default", "default", "closed", "impatient"]), "impatient"))
+    connection = (dice.choice(["default", "default", "closed", "impatient"]), "impatient")
+    return Video(steps, plays, connection=connection, certain=False)

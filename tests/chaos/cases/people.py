@@ -1,17 +1,26 @@
-"""What people do: change a template, clear a task."""
+"""What people and programs do: change a template, clear a task, release a record, delete a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
 
-from tests.chaos.cases.expected import NOTHING_SENT, ONE_VIDEO
+from tests.chaos import person
+from tests.chaos.cases.expected import GOES_ON, HANGS, NOTHING_SENT, ONE_VIDEO, PAID_AND_SAID_UNKNOWN
 from tests.chaos.plan import (
     AFTER_INTENT,
     AFTER_RECORD,
     CLEAR,
     KILL_TASK,
+    KILL_TASK_ONCE_ACCEPTED,
+    ONCE,
+    ONCE_COPY,
+    POST,
     QUERY,
+    UNMAPPED,
     Case,
+    Deed,
     Expected,
     Range,
     Step,
@@ -19,66 +28,163 @@ from tests.chaos.plan import (
     always,
     exactly,
 )
-from tests.chaos.world import World
+
+TWO_VIDEOS: Final = Expected("success", posts=exactly(2), charges=exactly(2), tries=exactly(2))
+ACCEPTED_THEN_RESET: Final[Mapping[str, Any]] = {"on": "create", "fault": "reset", "when": "after"}
+UNKNOWN: Final = Video(faults=[ACCEPTED_THEN_RESET])
+SENDING: Final = Video([Step(POST, KILL_TASK_ONCE_ACCEPTED)], [HANGS])
+PAID: Final = Video([Step(AFTER_RECORD, KILL_TASK)])
 
 
 def other_requests() -> Iterator[Case]:
     """A template that renders to something else in each try."""
+    another = replace(PAID, renders_anew=True)
+    refused = Expected("failed", exactly(1), exactly(1), exactly(2), names_id=True, says="no video is returned")
+    yield Case("another request in the second try, the first one paid for", refused, always(another))
     yield Case(
-        "another request in the second try, the first one paid for",
-        ONE_VIDEO,
-        always(Video([Step(AFTER_RECORD, KILL_TASK)], renders_anew=True)),
+        "another request in the second try, the first one paid for, no mapped task",
+        GOES_ON,
+        always(another),
+        count=1,
+        dag_id=UNMAPPED,
     )
     yield Case(
         "another request in the second try, the first one unknown",
         NOTHING_SENT,
         always(Video([Step(AFTER_INTENT, KILL_TASK)], renders_anew=True)),
     )
+    yield Case(
+        "another request, refused, then cleared: a new video",
+        TWO_VIDEOS.in_tries(3),
+        always(another),
+        afterwards=(person.clear,),
+    )
 
 
 def clears(series: str) -> Iterator[Case]:
-    """A person clears the task: the explicit act."""
-    two = Expected("success", posts=exactly(2), charges=exactly(2))
-    yield Case("cleared after success: a new video", two, always(Video()), afterwards=World.clear_success)
+    """A run that has ended is cleared, or deleted and made anew; a record is released or adopted before."""
+    yield Case("cleared after success: a new video", TWO_VIDEOS, always(Video()), afterwards=(person.clear_success,))
     yield Case(
-        "cleared after an unknown outcome: a new video",
-        Expected("success", posts=exactly(2), charges=exactly(2), known=False),
-        always(Video(faults=[{"on": "create", "fault": "reset", "when": "after"}])),
-        afterwards=World.clear,
+        "cleared after an unknown outcome: nothing is sent",
+        PAID_AND_SAID_UNKNOWN,
+        always(UNKNOWN),
+        afterwards=(person.clear,),
     )
     yield Case(
-        "cleared after a kill around the POST was told: a new video",
-        Expected("success", posts=exactly(1), charges=exactly(1)),
+        "cleared, then released and cleared after an unknown outcome: a new video",
+        replace(TWO_VIDEOS, known=False).in_tries(3),
+        always(UNKNOWN),
+        afterwards=(person.clear, person.release_and_clear),
+    )
+    yield Case(
+        "adopted and cleared after an unknown outcome: the same video",
+        GOES_ON,
+        always(UNKNOWN),
+        afterwards=(person.adopt_and_clear,),
+    )
+    yield Case(
+        "cleared after a kill around the POST was told: nothing is sent",
+        NOTHING_SENT.in_tries(3),
         always(Video([Step(AFTER_INTENT, KILL_TASK)])),
-        afterwards=World.clear,
+        afterwards=(person.clear,),
+    )
+    yield Case(
+        "released and cleared after a kill around the POST was told: a new video",
+        ONE_VIDEO.in_tries(3),
+        always(Video([Step(AFTER_INTENT, KILL_TASK)])),
+        afterwards=(person.release_and_clear,),
     )
     yield Case(
         "cleared after failure, the video still in the making: the same video",
-        ONE_VIDEO,
+        ONE_VIDEO.in_tries(5),
         always(Video([Step(AFTER_RECORD, KILL_TASK), *(Step(QUERY, KILL_TASK) for _ in range(3))])),
-        afterwards=World.clear,
+        afterwards=(person.clear,),
     )
     yield Case(
         "cleared after the vendor failed the video: a new video",
-        two,
+        TWO_VIDEOS,
         always(Video(faults=[{"on": "create", "fault": "failed_at_once"}])),
-        afterwards=World.clear,
+        afterwards=(person.clear,),
+    )
+    yield from _without_retries()
+    yield from _made_anew()
+    yield Case(
+        "cleared three times by another DAG after an unknown outcome: nothing is sent",
+        PAID_AND_SAID_UNKNOWN.in_tries(4),
+        always(UNKNOWN),
+        afterwards=(person.reset_by_other_dag,),
+        count=1,
+        phase="reset by another DAG",
     )
     # 2.11 lets a try that is about to succeed write its state over the clear's; 3.0 leaves it "restarting" for ever.
     if series not in ("2.11", "3.0"):
         yield from _clears_while_running()
 
 
+def _without_retries() -> Iterator[Case]:
+    """A record that nobody has looked at since its try was killed."""
+    yield Case(
+        "cleared after the only try was killed in mid-POST: nothing is sent",
+        PAID_AND_SAID_UNKNOWN,
+        always(SENDING),
+        dag_id=ONCE,
+        afterwards=(person.clear,),
+    )
+    yield Case(
+        "cleared after the only try was killed after the record: the same video",
+        GOES_ON,
+        always(PAID),
+        dag_id=ONCE,
+        afterwards=(person.clear,),
+    )
+
+
+def _made_anew() -> Iterator[Case]:
+    """A record belongs to one run, and not to another one of the same name."""
+    anew = TWO_VIDEOS.in_tries(1)
+    yield Case(
+        "run deleted after the record and made anew, for another request: a new video",
+        anew,
+        always(PAID),
+        dag_id=ONCE,
+        afterwards=(person.delete_and_make_anew,),
+    )
+    yield Case(
+        "run deleted after an unknown outcome and made anew, for another request: a new video",
+        replace(anew, known=False),
+        always(UNKNOWN),
+        dag_id=ONCE,
+        afterwards=(person.delete_and_make_anew,),
+    )
+
+
 def _clears_while_running() -> Iterator[Case]:
     yield Case(
         "cleared while running, after the record: the same video",
-        ONE_VIDEO,
+        GOES_ON,
         always(Video([Step(AFTER_RECORD, CLEAR)])),
         count=1,
     )
     yield Case(
         "cleared while running, after the intent: at most one POST",
-        Expected(None, Range(0, 1), Range(0, 1), known=False),
+        Expected(None, Range(0, 1), Range(0, 1), exactly(2), known=False),
         always(Video([Step(AFTER_INTENT, CLEAR)])),
         count=1,
     )
+
+
+def clears_of_3_4() -> Iterator[Case]:
+    """Rehearse on 3.3 the clear of Airflow 3.4: it empties the task state store, and the second copy is left."""
+
+    def case(name: str, expected: Expected, video: Video, deed: Deed) -> Case:
+        return Case(f"cleared as on 3.4 {name}", expected, always(video), dag_id=ONCE_COPY, afterwards=(deed,))
+
+    yield case("after the record: the same video", GOES_ON, PAID, person.discard_state_and_clear)
+    yield case(
+        "after a kill in mid-POST: nothing is sent", PAID_AND_SAID_UNKNOWN, SENDING, person.discard_state_and_clear
+    )
+    yield case(
+        "after an unknown outcome: nothing is sent", PAID_AND_SAID_UNKNOWN, UNKNOWN, person.discard_state_and_clear
+    )
+    yield case("after an adoption: the same video", GOES_ON, UNKNOWN, person.adopt_then_discard_state_and_clear)
+    yield case("after success: a new video", TWO_VIDEOS, Video(), person.discard_state_of_success_and_clear)

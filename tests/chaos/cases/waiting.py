@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.chaos.cases.expected import ID_IN_THE_LOG, NOTHING_SENT, ONE_VIDEO
+from tests.chaos.cases.expected import GOES_ON, ID_IN_THE_LOG, NOTHING_SENT, ONE_VIDEO
 from tests.chaos.cases.kills import phase_of
 from tests.chaos.plan import (
     AFTER_INTENT,
@@ -39,9 +39,9 @@ def waiting() -> Iterator[Case]:
             )
 
         yield case("nothing goes wrong", ONE_VIDEO, "-", "-")
-        yield case("task killed after the record", ONE_VIDEO, AFTER_RECORD, KILL_TASK)
-        yield case("task killed while it asks", ONE_VIDEO, QUERY, KILL_TASK)
-        yield case("task and supervisor killed while it asks", ONE_VIDEO, QUERY, KILL_BOTH)
-        yield case("task killed when all is done, before Airflow knows", ONE_VIDEO, RETURNING, KILL_TASK)
+        yield case("task killed after the record", GOES_ON, AFTER_RECORD, KILL_TASK)
+        yield case("task killed while it asks", GOES_ON, QUERY, KILL_TASK)
+        yield case("task and supervisor killed while it asks", GOES_ON, QUERY, KILL_BOTH)
+        yield case("task killed when all is done, before Airflow knows", GOES_ON, RETURNING, KILL_TASK)
         yield case("task killed after the intent", NOTHING_SENT, AFTER_INTENT, KILL_TASK)
         yield case("task killed after the answer, before the record", ID_IN_THE_LOG, BEFORE_RECORD, KILL_TASK)

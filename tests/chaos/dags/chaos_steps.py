@@ -19,12 +19,18 @@ from airflow_provider_digitalhuman.operators import digitalhuman as operators
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator as Operator
 
 PATIENCE = 300.0
+KEEPS_COPY = "chaos_once_copy"
+"""The DAG whose tasks keep a second copy of the record, as on Airflow 3.4."""
 
 
 def of_try(name, dag_run, ti):
     """Macro: a value of this video's plan, by try; the last one holds for all later tries."""
-    values = dag_run.conf["videos"][ti.map_index][name]
-    return values[min(ti.try_number, len(values)) - 1]
+    if ti.dag_id == KEEPS_COPY:  # rendered in the task's own process, before the provider reads the setting
+        os.environ["AIRFLOW__DIGITALHUMAN__KEEP_RECORD_COPY"] = "True"
+    video = dag_run.conf["videos"][ti.map_index]
+    value = video[name][min(ti.try_number, len(video[name])) - 1]
+    (Path(os.environ["CHAOS_SIGNALS"]) / f"{video['name']}.try{ti.try_number}.{name}").write_text(value)
+    return value
 
 
 def reach(point, context=None):
@@ -38,15 +44,15 @@ def reach(point, context=None):
     for number, (at, deed) in enumerate(video["steps"]):
         asked = Path(os.environ["CHAOS_SIGNALS"]) / f"{video['name']}.{number}.asked"
         if at == point and not asked.exists():
-            _do(deed, video["name"], ti, asked)
+            _do(at, deed, video["name"], ti, asked)
             return
 
 
-def _do(deed, name, ti, asked):
+def _do(at, deed, name, ti, asked):
     begun = asked.with_suffix(".begun")
-    about = {"deed": deed, "video": name, "task": os.getpid(), "supervisor": os.getppid()}
+    about = {"at": at, "deed": deed, "video": name, "task": os.getpid(), "supervisor": os.getppid()}
     about |= {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
-    about |= {"try_number": ti.try_number, "begun": str(begun)}
+    about |= {"try_number": ti.try_number, "ti_id": str(getattr(ti, "id", "")), "begun": str(begun)}
     unfinished = asked.with_suffix(".tmp")
     unfinished.write_text(json.dumps(about))
     unfinished.rename(asked)
@@ -85,9 +91,9 @@ def _around_write(write):
 
 def _around_post(post):
     @functools.wraps(post)
-    def wrapped(self, url, body):
+    def wrapped(self, *arguments):
         reach("POST")
-        answer = post(self, url, body)
+        answer = post(self, *arguments)
         reach("answer read")
         return answer
 
