@@ -42,7 +42,7 @@ def sessions(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any
         from airflow.utils import timezone
 
         monkeypatch.setattr("airflow.utils.session.create_session", create_session)
-        Base.metadata.create_all(engine)
+        Base.metadata.create_all(engine, [one.__table__ for one in (Variable, DagRun, TaskInstance)])
         run = {"dag_id": HERE.dag_id, "run_id": HERE.run_id, "run_type": "manual", "execution_date": timezone.utcnow()}
         row = {
             "task_id": HERE.task_id,
@@ -52,8 +52,8 @@ def sessions(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any
             "pool_slots": 1,
         }
         with engine.begin() as connection:
-            connection.execute(DagRun.__table__.insert().values(state="failed", clear_number=0, **run))
-            own = {"dag_id": HERE.dag_id, "run_id": HERE.run_id, "pool": "default_pool", "pool_slots": 1}
+            connection.execute(DagRun.__table__.insert().values(state="failed", log_template_id=None, **run))
+            own = {"dag_id": HERE.dag_id, "run_id": HERE.run_id, "pool": "default_pool"}
             connection.execute(TaskInstance.__table__.insert().values(**own, **row))
         with create_session() as session:
             session.add(Variable(key=HERE.variable_key, val=json.dumps(RECORD.to_json()), description=HERE.description))
