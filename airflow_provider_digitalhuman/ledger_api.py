@@ -3,24 +3,28 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_digitalhuman.exceptions import LedgerError
-from airflow_provider_digitalhuman.ledger import SubmissionRecord
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger import Stage, SubmissionRecord
+from airflow_provider_digitalhuman.ledger_address import LATE, RECORD_KEY, TaskAddress
 
 if TYPE_CHECKING:
     import requests
 
 OPERATOR: Final = "CreateDigitalHumanVideoOperator"
+OPEN: Final = frozenset({Stage.SENDING, Stage.UNKNOWN})
+"""Stages in which nobody can tell what became of the POST."""
 UNDER_WAY: Final = frozenset({"scheduled", "queued", "running", "restarting"})
 """States of a task instance whose POST may still be on its way, or come."""
 NOT_RUN: Final = frozenset({"upstream_failed", "skipped"})
 """States of a downstream task instance that waited in vain for the one that is cleared."""
 MOST_READ: Final = 1000
 """Task instances whose record one ``list`` asks for, one request each."""
+COPIED: Final = "copied"
+"""Key in an entry of the task state store: a Variable holds a copy (as in :mod:`.ledger_stores`)."""
 _OURS: Final = frozenset({"audio_url", "video_url", "digitalhuman_conn_id"})
 """Template fields by which the operator and its subclasses are known."""
 _MAY_BE_STUCK: Final = ("failed", "up_for_retry", "upstream_failed", "skipped", "removed", "none")
@@ -52,10 +56,16 @@ class Found(NamedTuple):
 
     :param value: the JSON object that counts: of the task state store, else of the Variable.
     :param variable: the JSON object of the Variable, None if there is none.
+    :param late: what a try that Airflow had given up has left, None if there is nothing.
     """
 
     value: Mapping[str, Any]
     variable: Mapping[str, Any] | None = None
+    late: Mapping[str, Any] | None = None
+
+    def with_late(self, late: Any) -> "Found":
+        """Return the same, with what a try that was given up has left."""
+        return self._replace(late=late if isinstance(late, Mapping) else None)
 
     def record(self) -> SubmissionRecord:
         """Return the record.
@@ -65,14 +75,18 @@ class Found(NamedTuple):
         return SubmissionRecord.from_json(self.value)
 
     @property
+    def late_id(self) -> str | None:
+        """The ID that the vendor gave to the very POST of this record, and that its try could not write into it."""
+        same = self.late is not None and all(
+            self.late.get(name) == self.value.get(name) for name in ("try_number", "sent_at", "fingerprint")
+        )
+        return _text((self.late or {}).get("video_task_id")) if same else None
+
+    @property
     def possible_id(self) -> str | None:
-        """An ID that may be the video's: from a broken answer, or from a try that Airflow had given up."""
-        for place in (self.value, self.variable or {}):
-            for name in ("possible_id", "video_task_id"):
-                known = place.get(name)
-                if isinstance(known, str) and known and known != self.value.get("video_task_id"):
-                    return known
-        return None
+        """An ID that may be the video's: left by a try that was given up, in a broken answer, or only in the copy."""
+        known = (self.late_id, self.value.get("possible_id"), (self.variable or {}).get("video_task_id"))
+        return next((one for one in map(_text, known) if one and one != self.value.get("video_task_id")), None)
 
 
 class Row(NamedTuple):
@@ -160,21 +174,25 @@ class AirflowApi:
 
     def rows(self, dag_id: str | None, everything: bool) -> Iterator[Row]:
         """Yield the records there are; without ``everything`` only where a submission can be stuck."""
-        variables = dict(self._variables(dag_id))
+        variables, late = self._variables(dag_id)
         if self._has_state_store:
             for address, instance in self._candidates(dag_id, everything):
-                if (found := self._found(self._entry(address), variables.pop(address, None))) is not None:
+                found = _found(self._entry(address), variables.pop(address, None), late.get(address))
+                if found is not None:
                     yield Row(address, found, instance)
         for address, value in variables.items():
-            # With a task state store, the Variable is a copy that nothing changes when the record itself is tidied up.
-            found = self._found(self._entry(address) if self._has_state_store else None, value)
+            # With a task state store, the Variable is a copy, and the record itself may have gone on.
+            found = _found(self._entry(address) if self._has_state_store else None, value, late.get(address))
             if found is not None:
                 yield Row(address, found, self.instance(address))
 
     def read(self, address: TaskAddress) -> Found | None:
         """Return what the stores hold, None if there is nothing."""
         entry = self._entry(address) if self._has_state_store else None
-        return self._found(entry, self._variable(address))
+        found = _found(entry, self._variable(address.variable_key), None)
+        if found is None or found.value.get("stage") not in OPEN:
+            return found
+        return found.with_late(self._variable(address.variable_key + LATE))
 
     def instance(self, address: TaskAddress) -> Instance | None:
         """Return the task instance, None if there is none."""
@@ -182,35 +200,21 @@ class AirflowApi:
         found = self._call("GET", _path(address) + mapped, missing_is_none=True)
         return None if found is None else _instance(found)
 
-    def _found(self, entry: Any, variable: Any) -> Found | None:
-        value = variable if entry is None else entry
-        if value is None:
-            return None
-        return Found(
-            value if isinstance(value, Mapping) else {"value": value},
-            variable if isinstance(variable, Mapping) else None,
-        )
-
     def _entry(self, address: TaskAddress) -> Any:
         entry = self._call("GET", _entry_path(address), params={"map_index": address.map_index}, missing_is_none=True)
         return None if entry is None else entry["value"]
 
-    def _variable(self, address: TaskAddress) -> Any:
-        found = self._call("GET", f"/variables/{address.variable_key}", missing_is_none=True)
+    def _variable(self, key: str) -> Any:
+        found = self._call("GET", f"/variables/{key}", missing_is_none=True)
         return None if found is None else _parsed(found["value"])
 
-    def _variables(self, dag_id: str | None) -> Iterator[tuple[TaskAddress, Any]]:
+    def _variables(self, dag_id: str | None) -> tuple[dict[TaskAddress, Any], dict[TaskAddress, Any]]:
+        """Return the records in Variables, and what tries that were given up have left."""
         # The pattern is a relief where the server knows it (Airflow 3); 2.11 has none and shows all Variables.
         query = {"order_by": "key"} | ({} if self._is_v1 else {"variable_key_pattern": f"{RECORD_KEY}_%"})
-        for row in self._pages("/variables", "variables", query):
-            if not row["key"].startswith(f"{RECORD_KEY}_"):
-                continue
-            value = _parsed(row["value"])
-            address = address_of_variable(row["key"], value, row.get("description"))
-            if address is None:
-                self.notes.append(unknown_variable(row["key"]))
-            elif dag_id in (None, address.dag_id):
-                yield address, value
+        rows = self._pages("/variables", "variables", query)
+        kept = ((row["key"], _parsed(row["value"]), row.get("description")) for row in rows)
+        return sorted_variables(kept, dag_id, self.notes)
 
     def _candidates(self, dag_id: str | None, everything: bool) -> Iterator[tuple[TaskAddress, Instance]]:
         """Yield task instances that may have a record in the task state store, the newest first."""
@@ -255,10 +259,12 @@ class AirflowApi:
                 " back. Nothing was changed. Do it where the database is (Airflow 2.11: --local), or change the"
                 " connection or the [core] sensitive_var_conn_names that names a part of the record a secret."
             )
-        if not self._has_state_store or before.variable is not None or self.version >= (3, 4):
+        has_copy = before.variable is not None or self.version >= (3, 4)
+        if has_copy or not self._has_state_store:
             self._write_variable(address, merged(before.variable or {"task": list(address)}, record), before.variable)
         if self._has_state_store:
-            body = {"value": merged(before.value, record), "expires_at": None}
+            value = merged(before.value, record) | ({COPIED: True} if has_copy else {})
+            body = {"value": value, "expires_at": None}
             self._call("PUT", _entry_path(address), params={"map_index": address.map_index}, json=body)
 
     def _write_variable(self, address: TaskAddress, value: Mapping[str, Any], before: Any) -> None:
@@ -417,6 +423,28 @@ def merged(before: Mapping[str, Any], record: SubmissionRecord) -> dict[str, Any
     return beside | record.to_json()
 
 
+def sorted_variables(
+    variables: Iterable[tuple[str, Any, str | None]], dag_id: str | None, notes: list[str]
+) -> tuple[dict[TaskAddress, Any], dict[TaskAddress, Any]]:
+    """Tell records and late notes apart, and drop all other Variables.
+
+    :param variables: key, parsed value and description of each.
+    :param dag_id: of this DAG only, unless None.
+    :param notes: gets a sentence about each one that names no task instance.
+    """
+    records: dict[TaskAddress, Any] = {}
+    late: dict[TaskAddress, Any] = {}
+    for key, value, description in variables:
+        if not key.startswith(f"{RECORD_KEY}_"):
+            continue
+        address = address_of_variable(key.removesuffix(LATE), value, description)
+        if address is None:
+            notes.append(unknown_variable(key))
+        elif dag_id in (None, address.dag_id):
+            (late if key.endswith(LATE) else records)[address] = value
+    return records, late
+
+
 def address_of_variable(key: str, value: Any, description: str | None) -> TaskAddress | None:
     """Return whose record a Variable holds; None where neither its value nor its description names that."""
     task = value.get("task") if isinstance(value, Mapping) else None
@@ -430,6 +458,18 @@ def address_of_variable(key: str, value: Any, description: str | None) -> TaskAd
 def unknown_variable(key: str) -> str:
     """Return the sentence about a Variable that does not name its task instance."""
     return f"The Variable {key} names no task instance (its description was edited): look at it in Airflow's UI."
+
+
+def _found(entry: Any, variable: Any, late: Any) -> Found | None:
+    value = variable if entry is None else entry
+    if value is None:
+        return None
+    copy = variable if isinstance(variable, Mapping) else None
+    return Found(value if isinstance(value, Mapping) else {"value": value}, copy).with_late(late)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _parsed(text: str | None) -> Any:

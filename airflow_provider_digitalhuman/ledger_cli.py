@@ -16,9 +16,8 @@ from typing import Any, Final, NamedTuple
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, LedgerError
 from airflow_provider_digitalhuman.ledger import ADOPTED, Stage, SubmissionRecord
 from airflow_provider_digitalhuman.ledger_address import TaskAddress
-from airflow_provider_digitalhuman.ledger_api import AirflowApi, Found, Instance, LedgerAccess, Row
+from airflow_provider_digitalhuman.ledger_api import OPEN, AirflowApi, Found, Instance, LedgerAccess, Row
 
-STUCK: Final = frozenset({Stage.SENDING, Stage.UNKNOWN})
 PLACEHOLDER: Final = "VIDEO_TASK_ID"
 """In the commands to copy, where only a person can know the ID."""
 _URL: Final = "http://localhost:8080"
@@ -81,6 +80,12 @@ class Ledger:
         :raises LedgerError: if the submission is not stuck, or a try came in between.
         """
         seen = self._stuck(address)
+        if seen.found.late_id:
+            raise LedgerError(
+                f"{address} was accepted as video task {seen.found.late_id}: its try left that note after Airflow had"
+                " given it up. Nothing was changed. Go on with that video:"
+                f" {address.command('adopt', seen.found.late_id, self._options)}"
+            )
         detail = f"released by {_person()}; before: {seen.record.detail}"
         self._write(address, seen, seen.record.at(Stage.RELEASED, detail=detail))
         self._finish(address, "released", "its next try submits", clear)
@@ -94,7 +99,7 @@ class Ledger:
         if video_task_id in ("", PLACEHOLDER):
             said = "is empty" if not video_task_id else f"is still the word {PLACEHOLDER}"
             raise LedgerError(f"VIDEO_TASK_ID {said}: give the ID that the vendor's console shows.")
-        seen = self._stuck(address)
+        seen = self._stuck(address, video_task_id)
         record = seen.record.at(
             Stage.SUBMITTED, video_task_id=video_task_id, fingerprint=ADOPTED, detail=f"adopted by {_person()}"
         )
@@ -121,7 +126,7 @@ class Ledger:
             )
         return found
 
-    def _stuck(self, address: TaskAddress) -> _Seen:
+    def _stuck(self, address: TaskAddress, video_task_id: str = "") -> _Seen:
         found = self._existing(address)
         record, instance = found.record(), self._access.instance(address)
         if instance is None:
@@ -129,8 +134,9 @@ class Ledger:
                 f"{address} is no task instance of Airflow any more, so nothing can go on with its video. Nothing was"
                 f" changed. Its record can be deleted: the Variable {address.variable_key}."
             )
-        # What a person has said, a person may correct.
-        if record.stage not in STUCK and record.fingerprint != ADOPTED:
+        # What a person has said, a person may correct; and go on with a paid video although the request has changed.
+        own = record.stage is Stage.SUBMITTED and record.video_task_id == video_task_id
+        if record.stage not in OPEN and record.fingerprint != ADOPTED and not own:
             raise LedgerError(
                 f"{address} is not stuck: its record says {record.stage}, and the task is in state {instance.state}."
                 " Nothing was changed."
@@ -154,6 +160,7 @@ class Ledger:
             "state": instance.state if instance else None,
             "stuck": stuck,
             "possible_id": possible,
+            "late_id": found.late_id if stuck else None,
             "record": dict(found.value),
             "commands": {verb: address.command(verb, ids.get(verb, ""), self._options) for verb in verbs},
         }
@@ -207,7 +214,7 @@ def _essence(record: SubmissionRecord) -> tuple[Any, ...]:
 
 def _is_stuck(record: SubmissionRecord, state: str | None) -> bool:
     under_way = state is not None and Instance(state, 0).under_way
-    return record.stage in STUCK and not (record.stage is Stage.SENDING and under_way)
+    return record.stage in OPEN and not (record.stage is Stage.SENDING and under_way)
 
 
 def _print_row(row: dict[str, Any]) -> None:
@@ -220,7 +227,8 @@ def _print_row(row: dict[str, Any]) -> None:
     for line in filter(None, (record.get("sent"), record.get("detail"))):
         print(f"    {line}")
     if row["possible_id"]:
-        print(f"    It may be the video task {row['possible_id']}: look it up in the vendor's console.")
+        surely = "It was accepted as" if row["late_id"] else "It may be"
+        print(f"    {surely} video task {row['possible_id']}: compare it with the vendor's console.")
     for command in row["commands"].values():
         print(f"    {command}")
 

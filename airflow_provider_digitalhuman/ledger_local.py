@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_digitalhuman.compat import AIRFLOW
 from airflow_provider_digitalhuman.exceptions import LedgerError
 from airflow_provider_digitalhuman.ledger import SubmissionRecord
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger_address import LATE, RECORD_KEY, TaskAddress
 from airflow_provider_digitalhuman.ledger_api import (
     NOT_RUN,
     UNDER_WAY,
@@ -17,9 +17,8 @@ from airflow_provider_digitalhuman.ledger_api import (
     Found,
     Instance,
     Row,
-    address_of_variable,
     merged,
-    unknown_variable,
+    sorted_variables,
 )
 
 if TYPE_CHECKING:
@@ -50,24 +49,21 @@ class LocalAirflow:
 
         with _session() as session:
             query = select(Variable).where(Variable.key.startswith(f"{RECORD_KEY}_", autoescape=True))
-            kept = [(row.key, row.get_val(), row.description) for row in session.scalars(query.order_by(Variable.key))]
-        for key, text, description in kept:
-            value = _parsed(text)
-            address = address_of_variable(key, value, description)
-            if address is None:
-                self.notes.append(unknown_variable(key))
-            elif dag_id in (None, address.dag_id):
-                yield Row(address, Found(value, value), self.instance(address))
+            rows = session.scalars(query.order_by(Variable.key))
+            kept = [(row.key, _parsed(row.get_val()), row.description) for row in rows]
+        records, late = sorted_variables(kept, dag_id, self.notes)
+        for address, value in records.items():
+            yield Row(address, Found(value, value, late.get(address)), self.instance(address))
 
     def read(self, address: TaskAddress) -> Found | None:
-        """Return what the Variable holds, None if there is none."""
+        """Return what the Variables hold, None if there is no record."""
+        value, late = (self._variable(key) for key in (address.variable_key, address.variable_key + LATE))
+        return None if value is None else Found(value, value, late)
+
+    def _variable(self, key: str) -> Any:
         with _session() as session:
-            row = session.scalar(_variable_of(address))
-            text = None if row is None else row.get_val()
-        if row is None:
-            return None
-        value = _parsed(text)
-        return Found(value, value)
+            row = session.scalar(_variable_of(key))
+            return None if row is None else _parsed(row.get_val())
 
     def instance(self, address: TaskAddress) -> Instance | None:
         """Return the task instance, None if there is none."""
@@ -81,7 +77,7 @@ class LocalAirflow:
         :raises LedgerError: if the Variable holds something else by now.
         """
         with _session() as session:
-            row = session.scalar(_variable_of(address).with_for_update())
+            row = session.scalar(_variable_of(address.variable_key).with_for_update())
             if row is None or _parsed(row.get_val()) != before.value:
                 raise LedgerError(f"A try of {address} has changed its record meanwhile. Nothing was changed.")
             row.set_val(json.dumps(merged(before.value, record)))
@@ -114,11 +110,11 @@ def _session() -> "AbstractContextManager[Any]":
     return manager
 
 
-def _variable_of(address: TaskAddress) -> Any:
+def _variable_of(key: str) -> Any:
     from airflow.models.variable import Variable
     from sqlalchemy import select
 
-    return select(Variable).where(Variable.key == address.variable_key)
+    return select(Variable).where(Variable.key == key)
 
 
 def _instances_of(address: TaskAddress, task_id: str) -> Any:

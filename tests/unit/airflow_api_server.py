@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger_address import LATE, RECORD_KEY, TaskAddress
 
 CLEAR_FIELDS = {
     "dry_run", "dag_run_id", "task_ids", "only_failed", "reset_dag_runs", "include_downstream", "include_upstream"
@@ -111,6 +111,10 @@ class AirflowApiServer:
         text = json.dumps(value)
         told = address.description if description is None else description
         self.variables[address.variable_key] = {"key": address.variable_key, "value": text, "description": told}
+
+    def put_late(self, address: TaskAddress, value: Any) -> None:
+        key = address.variable_key + LATE
+        self.variables[key] = {"key": key, "value": json.dumps(value), "description": address.description}
 
     def variable(self, address: TaskAddress) -> Any:
         row = self.variables.get(address.variable_key)

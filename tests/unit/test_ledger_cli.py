@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_digitalhuman import ledger_api, ledger_cli
+from airflow_provider_digitalhuman import ledger_api, ledger_cli, ledger_stores
 from airflow_provider_digitalhuman.ledger import ADOPTED, Stage, SubmissionRecord
-from airflow_provider_digitalhuman.ledger_address import TaskAddress
+from airflow_provider_digitalhuman.ledger_address import LATE, TaskAddress
 from tests.unit.airflow_api_server import AirflowApiServer
 from tests.unit.raw_server import RawServer, answering, http_answer
 
@@ -159,6 +159,9 @@ def test_second_copy_is_made_on_3_4_before_the_entry_is_changed(play: Callable[.
     assert post.body["description"] == HERE.description
     assert airflow.server.variable(HERE)["task"] == list(HERE)
     assert put.body == {"value": airflow.server.entries[HERE], "expires_at": None}
+    assert airflow.server.entries[HERE][ledger_stores._COPIED] is True  # so that a success removes the copy
+    assert ledger_stores._ADDRESS == "task"
+    assert f"{HERE.variable_key}{LATE}" == ledger_stores._LateVariable(HERE)._key
 
 
 def test_state_store_counts_more_than_second_copy(play: Callable[..., Airflow]) -> None:
@@ -233,6 +236,44 @@ def test_deleted_task_instance_is_listed_and_not_changed(play: Callable[..., Air
     airflow.server.put_variable(HERE, record())
     assert "no such task instance any more" in airflow.run("list")
     assert f"the Variable {HERE.variable_key}" in airflow.run("release", *HERE[:3], code=1)
+    assert airflow.server.writes() == []
+
+
+def test_adopt_of_the_paid_id_lets_a_changed_request_go_on(airflow: Airflow) -> None:
+    airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="v1", video_task={"status": "processing"}))
+    assert "is not stuck" in airflow.run("adopt", *HERE[:3], "another", code=1)
+    assert airflow.server.writes() == []
+    assert "adopted and cleared" in airflow.run(*shlex.split(HERE.command("adopt", "v1"))[1:])
+    for kept in airflow.stored(HERE):
+        assert (kept["fingerprint"], kept["video_task"]) == (ADOPTED, {"status": "processing"})
+
+
+def test_id_that_a_given_up_try_has_left_is_shown_and_not_released(airflow: Airflow) -> None:
+    airflow.put(HERE, record())
+    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="late"))
+    (row,) = json.loads(airflow.run("list", "--output", "json"))
+    assert (row["late_id"], row["possible_id"]) == ("late", "late")
+    said = airflow.run("release", "--clear", *HERE[:3], code=1)
+    assert "was accepted as video task late" in said
+    assert airflow.server.writes() == []
+    command = said[said.index("digitalhuman-ledger adopt") :]
+    assert "adopted and cleared" in airflow.run(*shlex.split(command)[1:])
+    assert {kept["video_task_id"] for kept in airflow.stored(HERE)} == {"late"}
+
+
+def test_note_about_an_earlier_post_says_nothing(airflow: Airflow) -> None:
+    airflow.put(HERE, record(try_number=2))
+    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="late"))
+    (row,) = json.loads(airflow.run("list", "--output", "json"))
+    assert (row["late_id"], row["possible_id"]) == (None, None)
+    assert "released and cleared" in airflow.run("release", "--clear", *HERE[:3])
+
+
+def test_note_that_comes_before_the_write_stops_it(airflow: Airflow) -> None:
+    airflow.put(HERE, record())
+    late = record(Stage.SUBMITTED, video_task_id="late")
+    airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", lambda: airflow.server.put_late(HERE, late)))
+    assert "came in between" in airflow.run("release", *HERE[:3], code=1)
     assert airflow.server.writes() == []
 
 
@@ -366,7 +407,7 @@ def test_list_shows_what_is_stuck_with_commands(airflow: Airflow) -> None:
     assert f"    {HERE.command('adopt', 'v9')}\n" in text
     assert f"    {SECOND.command('adopt', 'VIDEO_TASK_ID')}\n" in text
     assert f"    {SECOND.command('release')}\n" in text
-    assert "It may be the video task v9" in text
+    assert "It may be video task v9" in text
     everything = json.loads(airflow.run("list", "--all", "--output", "json"))
     assert sorted(row["map_index"] for row in everything) == [-1, 1, 2, 3]
     assert "No submission is stuck" in airflow.run("list", "--dag-id", "other")

@@ -6,6 +6,7 @@ That it also clears is held by tests/airflow/test_ledger_cli.py, on a real Airfl
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -34,18 +35,24 @@ def sessions(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any
             session.commit()
 
     if AIRFLOW < (3, 0):
+        import_module("airflow.models").import_all_models()
         from airflow.models.base import Base
         from airflow.models.dagrun import DagRun
         from airflow.models.taskinstance import TaskInstance
         from airflow.utils import timezone
 
         monkeypatch.setattr("airflow.utils.session.create_session", create_session)
-        Base.metadata.create_all(engine)
+        Base.metadata.create_all(engine, [one.__table__ for one in (Variable, DagRun, TaskInstance)])
         run = {"dag_id": HERE.dag_id, "run_id": HERE.run_id, "run_type": "manual", "execution_date": timezone.utcnow()}
-        row = {"task_id": HERE.task_id, "map_index": HERE.map_index, "state": "failed"}
-        row |= {"try_number": 1, "pool_slots": 1}
+        row = {
+            "task_id": HERE.task_id,
+            "map_index": HERE.map_index,
+            "state": "failed",
+            "try_number": 1,
+            "pool_slots": 1,
+        }
         with engine.begin() as connection:
-            connection.execute(DagRun.__table__.insert().values(state="failed", clear_number=0, **run))
+            connection.execute(DagRun.__table__.insert().values(state="failed", log_template_id=None, **run))
             own = {"dag_id": HERE.dag_id, "run_id": HERE.run_id, "pool": "default_pool"}
             connection.execute(TaskInstance.__table__.insert().values(**own, **row))
         with create_session() as session:
