@@ -307,12 +307,12 @@ def test_two_different_videos_at_one_name_of_a_store_without_condition_are_not_b
         found = there(asked)
         look.count = getattr(look, "count", 0) + 1
         if look.count == 2:  # right before it publishes
-            both.wait(60)
+            both.wait(180)
         return found
 
     monkeypatch.setattr(archive_stores, "is_there", together)
     monkeypatch.setattr(archive_stores, "size_and_md5", read_alone)
-    monkeypatch.setattr(archive_stores, "time", SimpleNamespace(sleep=lambda _: both.wait(60)))
+    monkeypatch.setattr(archive_stores, "time", SimpleNamespace(sleep=lambda _: both.wait(180)))
 
     def archive_one(name: str, server: FileServer) -> None:
         task = VideoTask(name, "completed", md5=hashlib.md5(server.content).hexdigest(), video_url=server.url())
@@ -326,7 +326,7 @@ def test_two_different_videos_at_one_name_of_a_store_without_condition_are_not_b
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(180)
     stored = [outcome for outcome in outcomes.values() if isinstance(outcome, ArchivedVideo)]
     (refused,) = [error for error in outcomes.values() if isinstance(error, DownloadRefusedError)]
     assert [(stored[0].size, stored[0].md5)] == [size_and_md5(place, overwrite=False)]
