@@ -115,11 +115,13 @@ def refuse_what_only_a_worker_does(task: Any) -> None:
 
     :raises InvalidRequestError: if something of it would not be done there, or if the task does not wait at all.
     """
-    if task.end_from_trigger and not getattr(task, "wait_for_completion", True):  # a sensor always waits
-        raise InvalidRequestError(
-            "end_from_trigger=True cannot be used without wait_for_completion=True: a task that does not wait for the"
-            " video never goes to the triggerer. Set wait_for_completion=True, or leave end_from_trigger out."
-        )
+    waits = getattr(task, "wait_for_completion", True)  # a sensor always does
+    for option, given in (("wait_for_completion", waits), ("deferrable", task.deferrable)):
+        if task.end_from_trigger and not given:
+            raise InvalidRequestError(
+                f"end_from_trigger=True cannot be used without {option}=True: without it the task never goes to"
+                f" the triggerer. Set {option}=True, or leave end_from_trigger out."
+            )
     for option in ("destination", "outlets", "on_success_callback"):
         if task.end_from_trigger and getattr(task, option, None):
             raise InvalidRequestError(

@@ -321,11 +321,11 @@ def two_at_once(monkeypatch, content: bytes) -> tuple[dict, dict]:
         found = there(place)
         mine.looks = getattr(mine, "looks", 0) + 1
         if mine.looks == 2:
-            both.wait(60)
+            both.wait(180)
         return found
 
     monkeypatch.setattr(archive_stores, "is_there", together)
-    monkeypatch.setattr(archive_stores, "time", SimpleNamespace(sleep=lambda _: both.wait(60)))
+    monkeypatch.setattr(archive_stores, "time", SimpleNamespace(sleep=lambda _: both.wait(180)))
     contents = {"v-1": b"1" + content, "v-2": b"2" + content}
 
     def archive_one(name: str, server) -> None:
@@ -344,7 +344,7 @@ def two_at_once(monkeypatch, content: bytes) -> tuple[dict, dict]:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(120)
+            thread.join(180)
     monkeypatch.undo()
     return outcomes, errors
 

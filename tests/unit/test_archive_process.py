@@ -50,13 +50,13 @@ def test_a_killed_process_leaves_nothing_visible_and_the_next_one_completes(tmp_
         def stall(asked: Asked, caller: Caller) -> None:
             whole(server, cut=4 * MEBIBYTE)(asked, caller)
             half_sent.set()
-            over.wait(60)
+            over.wait(180)
 
         server.script = [stall]
         arguments = (server.url(), hashlib.md5(server.content).hexdigest(), f"{tmp_path}/out.mp4")
         first = archiving(*arguments)
-        assert half_sent.wait(60)
-        patience = time.monotonic() + 60
+        assert half_sent.wait(180)
+        patience = time.monotonic() + 180
         while sum(one.stat().st_size for one in tmp_path.iterdir()) < 4 * MEBIBYTE:
             assert time.monotonic() < patience, "what was received has not been written"
             time.sleep(0.05)
@@ -67,7 +67,7 @@ def test_a_killed_process_leaves_nothing_visible_and_the_next_one_completes(tmp_
         assert leftover.name.startswith(".out.mp4.")
         assert leftover.name.endswith(".part")
         second = archiving(*arguments)
-        second.communicate(timeout=60)
+        second.communicate(timeout=180)
         assert second.returncode == 0
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("out.mp4", BLOCK * 8)]
 
@@ -79,18 +79,18 @@ def test_two_at_once_do_not_disturb_each_other(tmp_path):
 
         def together(asked: Asked, caller: Caller) -> None:
             whole(server, cut=2 * MEBIBYTE)(asked, caller)
-            both.wait(60)
+            both.wait(180)
 
         server.script = [together, together]
         arguments = (server.url(), hashlib.md5(server.content).hexdigest(), f"{tmp_path}/out.mp4")
         processes = [archiving(*arguments) for _ in range(2)]
         for one in processes:
-            one.communicate(timeout=60)
+            one.communicate(timeout=180)
     assert [one.returncode for one in processes] == [0, 0]
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("out.mp4", BLOCK * 4)]
 
 
-@pytest.mark.parametrize("_round", range(3))
+@pytest.mark.parametrize("_round", range(2))
 def test_two_different_videos_at_one_local_name_are_not_both_stored(tmp_path, _round):
     """Two processes, two videos, one name, overwrite=False: one says stored, and its video is there."""
     both = threading.Barrier(2)
@@ -101,7 +101,7 @@ def test_two_different_videos_at_one_local_name_are_not_both_stored(tmp_path, _r
             content = contents[int(asked.target.removeprefix("/"))]
             caller.head(200, Content_Length=len(content), Content_Type="video/mp4")
             caller.send(content[:-1])
-            both.wait(60)
+            both.wait(180)
             caller.send(content[-1:])
 
         server.script = [together, together]
@@ -109,7 +109,7 @@ def test_two_different_videos_at_one_local_name_are_not_both_stored(tmp_path, _r
             archiving(server.url(f"/{number}"), hashlib.md5(content).hexdigest(), f"{tmp_path}/out.mp4", stderr=-1)
             for number, content in enumerate(contents)
         ]
-        errors = [one.communicate(timeout=60)[1] for one in processes]
+        errors = [one.communicate(timeout=180)[1] for one in processes]
     codes = [one.returncode for one in processes]
     assert sorted(codes) == [0, 1]
     assert "TakenError: Another file has appeared" in errors[codes.index(1)]
