@@ -135,8 +135,11 @@ class LedgerAccess(Protocol):
     def write(self, address: TaskAddress, record: SubmissionRecord, before: Found) -> None:
         """Put ``record`` in the place of ``before``."""
 
-    def clear(self, address: TaskAddress) -> Cleared:
-        """Clear the task instance and, downstream of it, those that have not run."""
+    def plan_clear(self, address: TaskAddress) -> Sequence[Downstream]:
+        """Return what is downstream of the task instance; raises where it could not be cleared."""
+
+    def clear(self, address: TaskAddress, behind: Sequence[Downstream]) -> Cleared:
+        """Clear the task instance and, of those downstream, what has not run."""
 
 
 class AirflowApi:
@@ -278,20 +281,36 @@ class AirflowApi:
 
     # ---------------------------------------------------------------- clearing
 
-    def clear(self, address: TaskAddress) -> Cleared:
-        """Clear the task instance and, downstream of it, those that have not run.
+    def plan_clear(self, address: TaskAddress) -> Sequence[Downstream]:
+        """Return what is downstream of the task instance. This changes nothing.
+
+        :raises LedgerError: if Airflow would refuse to clear it, or cannot clear one instance of a mapped task (2.11).
+        """
+        if self._is_v1 and address.map_index >= 0:
+            raise LedgerError(
+                "Airflow 2's REST API clears a mapped task only as a whole, with all its videos. Nothing was changed."
+                " Use --local where Airflow's database can be reached, or leave --clear out, and clear this one task"
+                " instance in the UI."
+            )
+        body = self.clear_body(address) | {"dry_run": True, "include_downstream": True}
+        rows = self._call("POST", _clear_path(address), json=body)["task_instances"]
+        if self._is_v1:  # which shows names only
+            names = {row["task_id"] for row in rows}
+            dag, run = (quote(part, safe="") for part in address[:2])
+            path = f"/dags/{dag}/dagRuns/{run}/taskInstances"
+            rows = [row for row in self._pages(path, "task_instances", {}) if row["task_id"] in names]
+        found = {Downstream(row["task_id"], row["map_index"], row["state"] or "no state") for row in rows}
+        return sorted(one for one in found if one.task_id != address.task_id and one.state != "no state")
+
+    def clear(self, address: TaskAddress, behind: Sequence[Downstream]) -> Cleared:
+        """Clear the task instance and, of those downstream, what has not run.
 
         Named one by one: with ``include_downstream`` Airflow would also clear tasks that have succeeded, other videos
         among them, and Airflow 2.11 and 3.0 even the other instances of a mapped task, paid for each.
 
-        :raises LedgerError: if Airflow refuses it, or cannot clear one instance of a mapped task (2.11).
+        :param behind: what :meth:`plan_clear` returned.
+        :raises LedgerError: if Airflow refuses it.
         """
-        if self._is_v1 and address.map_index >= 0:
-            raise LedgerError(
-                "Airflow 2's REST API clears a mapped task only as a whole, with all its videos: clear this one task"
-                " instance in the UI, or use --local where Airflow's database can be reached."
-            )
-        behind = self._downstream(address)
         chosen = [one for one in behind if one.state in NOT_RUN]
         if self._is_v1:  # which takes names only
             mixed = {one.task_id for one in behind if one.state not in NOT_RUN}
@@ -330,18 +349,6 @@ class AirflowApi:
         if self.version >= (3, 4):
             body["keep_task_state"] = True
         return body
-
-    def _downstream(self, address: TaskAddress) -> list[Downstream]:
-        body = self.clear_body(address) | {"dry_run": True, "include_downstream": True}
-        answer = self._call("POST", _clear_path(address), json=body)
-        rows = answer["task_instances"]
-        if self._is_v1:  # which shows names only
-            names = {row["task_id"] for row in rows}
-            dag, run = (quote(part, safe="") for part in address[:2])
-            path = f"/dags/{dag}/dagRuns/{run}/taskInstances"
-            rows = [row for row in self._pages(path, "task_instances", {}) if row["task_id"] in names]
-        found = {Downstream(row["task_id"], row["map_index"], row["state"] or "no state") for row in rows}
-        return sorted(one for one in found if one.task_id != address.task_id and one.state != "no state")
 
     # ---------------------------------------------------------------- HTTP
 

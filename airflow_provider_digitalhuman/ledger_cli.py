@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, LedgerError
 from airflow_provider_digitalhuman.ledger import ADOPTED, Stage, SubmissionRecord
 from airflow_provider_digitalhuman.ledger_address import TaskAddress
-from airflow_provider_digitalhuman.ledger_api import OPEN, AirflowApi, Found, Instance, LedgerAccess, Row
+from airflow_provider_digitalhuman.ledger_api import OPEN, AirflowApi, Downstream, Found, Instance, LedgerAccess, Row
 
 PLACEHOLDER: Final = "VIDEO_TASK_ID"
 """In the commands to copy, where only a person can know the ID."""
@@ -87,8 +87,9 @@ class Ledger:
                 f" {address.command('adopt', seen.found.late_id, self._options)}"
             )
         detail = f"released by {_person()}; before: {seen.record.detail}"
+        behind = self._access.plan_clear(address) if clear else None
         self._write(address, seen, seen.record.at(Stage.RELEASED, detail=detail))
-        self._finish(address, "released", "its next try submits", clear)
+        self._finish(address, "released", "its next try submits", behind)
 
     def adopt(self, address: TaskAddress, video_task_id: str, clear: bool) -> None:
         """Record the ID that a person found in the vendor's console: the next try goes on with that video.
@@ -105,8 +106,9 @@ class Ledger:
         )
         if seen.record.video_task_id not in (None, video_task_id):  # what is known is known of the other one
             record = record.at(Stage.SUBMITTED, video_task=None, completed=None)
+        behind = self._access.plan_clear(address) if clear else None
         self._write(address, seen, record)
-        self._finish(address, "adopted", f"its next try goes on with video task {video_task_id}", clear)
+        self._finish(address, "adopted", f"its next try goes on with video task {video_task_id}", behind)
 
     # ---------------------------------------------------------------- reading
 
@@ -183,12 +185,12 @@ class Ledger:
                 f" {address.command('show', options=self._options)}"
             )
 
-    def _finish(self, address: TaskAddress, done: str, follows: str, clear: bool) -> None:
-        if not clear:
+    def _finish(self, address: TaskAddress, done: str, follows: str, behind: Sequence[Downstream] | None) -> None:
+        if behind is None:
             print(f"{address}: {done}. {self._how_to_clear(address)}: {follows}.")
             return
         try:
-            cleared = self._access.clear(address)
+            cleared = self._access.clear(address, behind)
         except LedgerError as error:
             raise LedgerError(
                 f"{address} was {done}, but not cleared: {error} {self._how_to_clear(address)}: {follows}."

@@ -1,7 +1,7 @@
 """The records of submissions in the database of an Airflow 2.11, for where its REST API is not to be had."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,10 +82,18 @@ class LocalAirflow:
                 raise LedgerError(f"A try of {address} has changed its record meanwhile. Nothing was changed.")
             row.set_val(json.dumps(merged(before.value, record)))
 
-    def clear(self, address: TaskAddress) -> Cleared:
-        """Clear the task instance and, downstream of it, those that have not run.
+    def plan_clear(self, address: TaskAddress) -> Sequence[Downstream]:
+        """Return nothing: :meth:`clear` looks what is downstream in the transaction that clears it.
 
-        :raises LedgerError: if Airflow's database does not know the task, or a try of it is under way.
+        :raises LedgerError: if Airflow's database has no such task any more.
+        """
+        _dag(address)
+        return ()
+
+    def clear(self, address: TaskAddress, behind: Sequence[Downstream]) -> Cleared:
+        """Clear the task instance and, downstream of it, what has not run.
+
+        :raises LedgerError: if Airflow's database has no such task any more, or a try of it is under way.
         """
         models = import_module("airflow.models.taskinstance")
         dag = _dag(address)
@@ -94,11 +102,11 @@ class LocalAirflow:
             own = session.scalar(_instances_of(address, address.task_id).filter_by(map_index=address.map_index))
             if own is None or own.state in UNDER_WAY:
                 raise LedgerError(f"A try of {address} is under way by now: it was not cleared.")
-            behind = [one for name in sorted(names) for one in session.scalars(_instances_of(address, name))]
-            chosen = [one for one in behind if one.state in NOT_RUN]
+            found = [one for name in sorted(names) for one in session.scalars(_instances_of(address, name))]
+            chosen = [one for one in found if one.state in NOT_RUN]
             shown = Cleared(
                 [_shown(own, "this task"), *(_shown(one, one.state) for one in chosen)],
-                [_shown(one, one.state) for one in behind if one.state and one.state not in NOT_RUN],
+                [_shown(one, one.state) for one in found if one.state and one.state not in NOT_RUN],
             )
             states = import_module("airflow.utils.state")
             models.clear_task_instances([own, *chosen], session, dag=dag, dag_run_state=states.DagRunState.QUEUED)
@@ -129,7 +137,10 @@ def _dag(address: TaskAddress) -> Any:
     bag = import_module("airflow.models.dagbag").DagBag(read_dags_from_db=True)
     dag = bag.get_dag(address.dag_id)
     if dag is None or not dag.has_task(address.task_id):
-        raise LedgerError(f"Airflow's database has no task {address.task_id} of DAG {address.dag_id} any more.")
+        raise LedgerError(
+            f"Airflow's database has no task {address.task_id} of DAG {address.dag_id} any more,"
+            " so it cannot be cleared."
+        )
     return dag
 
 

@@ -67,7 +67,7 @@ def test_one_instance_of_mapped_subclass_is_adopted_and_cleared_alone(probe: Pro
     adopt = probe.copied(probe.ledger("list"), "adopt")
     adopt[-1] = probe.in_console(stuck)
     if probe.airflow.is_airflow_2:
-        assert "was adopted, but not cleared" in probe.ledger(*adopt, code=1)
+        assert "clears a mapped task only as a whole" in probe.ledger(*adopt, code=1)
         said = probe.local_ledger(*adopt)
     else:
         said = probe.ledger(*adopt)
