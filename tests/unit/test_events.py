@@ -67,6 +67,7 @@ def test_event_of_newer_release_is_plain_error() -> None:
         ({"status": "completed", "video_task": {"status": "completed", "video_url": URL}}, "status"),
         ({"status": "completed", "video_task": {**VIDEO.to_dict(), "video_url": None}}, "status"),
         ({"status": "completed", "video_task": {**VIDEO.to_dict(), "status": "processing"}}, "status"),
+        ({"status": "completed", "video_task": "v1"}, "status"),
         ({"status": "fine", "video_task": VIDEO.to_dict()}, "status"),
         ({"status": "failed", "error": "WaitTimeoutError"}, "error"),
         ({"status": "failed", "error": "VideoFailedError", "message": "No."}, "error"),
