@@ -262,8 +262,11 @@ def settings(signals: Path, provider: Path = ROOT) -> dict[str, str]:
 
 
 def patient_sqlite(home: Path) -> dict[str, str]:
-    """Many processes write at once: let them wait for each other."""
-    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.resolve() / 'airflow.db'}?timeout=60"}
+    """Many processes write at once: let them wait for each other, but not longer than those who wait for their answer.
+
+    With 60 s, a busy machine saw one lock held for all of them: API calls timed out, and the scheduler ended.
+    """
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.resolve() / 'airflow.db'}?timeout=20"}
 
 
 def connections(sandbox: SandboxClient) -> dict[str, str]:
