@@ -9,6 +9,10 @@ from typing import Any, Final, NamedTuple
 
 RECORD_KEY: Final = "digitalhuman_submission"
 """Key of the record in the task state store, and the beginning of the keys of its Variables."""
+COPIED: Final = "copied"
+"""Key in a task state store entry: a Variable holds a copy, which goes when the task has succeeded."""
+ADDRESS: Final = "task"
+"""Key in a Variable: the task instance's address, for the command line."""
 LATE: Final = "_late"
 """Ends the key of the Variable in which a try that Airflow has given up leaves what it has learned."""
 _DESCRIPTION: Final = r"DAG (?P<dag>.*), run (?P<run>.*), task (?P<task>.*), map index (?P<index>-?\d+)\."

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_digitalhuman.exceptions import LedgerError
 from airflow_provider_digitalhuman.ledger import Stage, SubmissionRecord
-from airflow_provider_digitalhuman.ledger_address import LATE, RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger_address import ADDRESS, COPIED, LATE, RECORD_KEY, TaskAddress
 
 if TYPE_CHECKING:
     import requests
@@ -23,8 +23,6 @@ NOT_RUN: Final = frozenset({"upstream_failed", "skipped"})
 """States of a downstream task instance that waited in vain for the one that is cleared."""
 MOST_READ: Final = 1000
 """Task instances whose record one ``list`` asks for, one request each."""
-COPIED: Final = "copied"
-"""Key in an entry of the task state store: a Variable holds a copy (as in :mod:`.ledger_stores`)."""
 _OURS: Final = frozenset({"audio_url", "video_url", "digitalhuman_conn_id"})
 """Template fields by which the operator and its subclasses are known."""
 _MAY_BE_STUCK: Final = ("failed", "up_for_retry", "upstream_failed", "skipped", "removed", "none")
@@ -264,7 +262,7 @@ class AirflowApi:
             )
         has_copy = before.variable is not None or self.version >= (3, 4)
         if has_copy or not self._has_state_store:
-            self._write_variable(address, merged(before.variable or {"task": list(address)}, record), before.variable)
+            self._write_variable(address, merged(before.variable or {ADDRESS: list(address)}, record), before.variable)
         if self._has_state_store:
             value = merged(before.value, record) | ({COPIED: True} if has_copy else {})
             body = {"value": value, "expires_at": None}
@@ -454,7 +452,7 @@ def sorted_variables(
 
 def address_of_variable(key: str, value: Any, description: str | None) -> TaskAddress | None:
     """Return whose record a Variable holds; None where neither its value nor its description names that."""
-    task = value.get("task") if isinstance(value, Mapping) else None
+    task = value.get(ADDRESS) if isinstance(value, Mapping) else None
     named = None
     if isinstance(task, list) and len(task) == len(TaskAddress._fields):
         named = TaskAddress(*task)

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from airflow_provider_digitalhuman import compat
 from airflow_provider_digitalhuman.exceptions import LedgerError, TryGivenUpError
 from airflow_provider_digitalhuman.ledger import Stage
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger_address import ADDRESS, COPIED, LATE, RECORD_KEY, TaskAddress
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 log = logging.getLogger(__name__)
 _ABSENT: Final = object()
-_COPIED: Final = "copied"
-"""Key in a task state store entry: a Variable holds a copy, which goes when the task has succeeded."""
-_ADDRESS: Final = "task"
-"""Key in a Variable: the task instance's address, for the command line."""
 
 
 class RecordStore(Protocol):
@@ -50,7 +46,7 @@ class _LateVariable:
     """What a try that Airflow has given up has learned: beside the record, so that it overwrites no later try's."""
 
     def __init__(self, address: TaskAddress) -> None:
-        self._key = f"{address.variable_key}_late"
+        self._key = address.variable_key + LATE
         self._description = address.description
 
     def leave_late(self, value: Mapping[str, Any]) -> None:
@@ -94,7 +90,7 @@ class TaskStateRecordStore(_LateVariable):
         if value is None:
             raise LedgerError(f"Airflow has the entry {RECORD_KEY}, but its state store backend has lost what is in it")
         if value is not _ABSENT:
-            self._copied = self._copied or bool(value.get(_COPIED))
+            self._copied = self._copied or bool(value.get(COPIED))
             return value
         text = compat.read_variable(self._address.variable_key)
         if text is None:
@@ -110,7 +106,7 @@ class TaskStateRecordStore(_LateVariable):
 
         :raises LedgerError: if such a store has taken it and does not have it.
         """
-        entry = {**value, _COPIED: True} if self._copied else dict(value)
+        entry = {**value, COPIED: True} if self._copied else dict(value)
         compat.write_task_state(self._accessor, self._ti, RECORD_KEY, entry)
         if not compat.task_state_is_airflows_own() and (kept := self._accessor.get(RECORD_KEY)) != entry:
             raise LedgerError(f"the store gave back {kept!r} instead of the record")
@@ -118,7 +114,7 @@ class TaskStateRecordStore(_LateVariable):
             self._write_copy(value)
 
     def _write_copy(self, value: Mapping[str, Any]) -> None:
-        text = json.dumps({**value, _ADDRESS: list(self._address)})
+        text = json.dumps({**value, ADDRESS: list(self._address)})
         try:
             compat.write_variable(self._address.variable_key, text, self._address.description)
         except Exception as error:
@@ -165,7 +161,7 @@ class VariableRecordStore(_LateVariable):
             another try.
         :raises LedgerError: if the Variable was not written.
         """
-        text = json.dumps({**value, _ADDRESS: list(self._address)})
+        text = json.dumps({**value, ADDRESS: list(self._address)})
         found = compat.read_variable(self._record_key)
         # A record that exists may be advanced by a try that was given up: its ID is to be kept.
         if found not in (self._seen, text) or (found is None and not self._is_current_try()):

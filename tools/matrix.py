@@ -55,7 +55,8 @@ def _try(series: str) -> Row:
     if setup == "ok":
         unit_tests = _step(f"Airflow {series}: unit tests", [str(python), "-m", "pytest", "-q", "tests/unit"])
         # The harness itself runs here; only Airflow's processes run with the other interpreter.
-        job = [sys.executable, "-m", "pytest", "-q", "tests/airflow/test_main_job.py", f"--airflow-python={python}"]
+        tests = ["tests/airflow/test_main_job.py", "tests/airflow/test_ledger_cli.py"]
+        job = [sys.executable, "-m", "pytest", "-q", *tests, f"--airflow-python={python}"]
         real_run = _step(f"Airflow {series}: the main job on a real Airflow", job)
     return Row(series, setup, unit_tests, real_run, time.monotonic() - started)
 
