@@ -13,7 +13,8 @@ from tests.chaos.evidence import Evidence, absent, absent_from_case
 from tests.chaos.plan import UNKNOWN_SAID, Case, Video
 
 _EXPLANATION: Final = re.compile(
-    "did not accept|is not known|could not be (reached|read|written)|without a video|no video is returned|asks to slow down"
+    "did not accept|is not known|could not be (reached|read|written)|without a video|no video is returned"
+    "|asks to slow down"
     "|Process terminated by signal"  # Airflow's words, where the last try of all was killed
 )
 
