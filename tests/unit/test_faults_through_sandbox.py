@@ -39,6 +39,7 @@ from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.operators import digitalhuman as operator_module
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
+from tests.unit.errors import meaning
 from tests.unit.raw_server import answering, http_answer
 
 KEY = "sk-4f1d-this-is-the-key-9c2b"
@@ -195,7 +196,7 @@ def test_exactly_one_post(
     sandbox.add_fault(on="create", fault=case.fault, when=case.when, times=None, **case.options)
     with pytest.raises(DigitalHumanError) as caught:
         submit()
-    assert type(caught.value) is case.expected
+    assert meaning(caught.value) is case.expected
     assert KEY not in str(caught.value)
     ledger = sandbox.ledger()
     assert ledger["posts"] == 1
@@ -474,7 +475,7 @@ def test_a_query_fault_that_stays_is_an_error_and_the_task_lives_on(
     sandbox.add_fault(on="query", fault=fault, times=None, **options)
     with pytest.raises(DigitalHumanError) as caught:
         hook.get_video(task_id)
-    assert type(caught.value) is expected, row
+    assert meaning(caught.value) is expected, row
     assert task_id in str(caught.value)
     assert KEY not in str(caught.value)
     ledger = sandbox.ledger()

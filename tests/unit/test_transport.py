@@ -34,6 +34,7 @@ from airflow_provider_digitalhuman.exceptions import (
 from airflow_provider_digitalhuman.hooks import digitalhuman as hook_module
 from airflow_provider_digitalhuman.hooks import transport
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
+from tests.unit.errors import meaning
 from tests.unit.raw_server import PATIENCE, Peer, RawServer, Script, answering, http_answer, tunnel_to
 
 REQUEST = VideoRequest("https://media.example.com/speech.mp3", "https://media.example.com/person.mp4", side_face=True)
@@ -135,7 +136,7 @@ def test_no_redirect_is_followed(connect: Connect, serve: Serve, waits: list[flo
     with pytest.raises(DigitalHumanError) as caught:
         hook.create_video(REQUEST)
     assert server.posts == 1
-    assert type(caught.value) is (SubmissionUnknownError if status in (302, 303) else RequestRefusedError)
+    assert meaning(caught.value) is (SubmissionUnknownError if status in (302, 303) else RequestRefusedError)
     with pytest.raises(QueryError):
         hook.get_video("abc")
     assert elsewhere.connections == 0
