@@ -14,7 +14,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 
-.PHONY: help setup demo up down test lint format matrix chaos mutation bench constraints clean
+.PHONY: help setup demo up down test lint format matrix chaos upgrades mutation bench constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ matrix: $(READY) ## Run the unit tests and the main job on every supported Airfl
 
 chaos: $(READY) ## Kill, freeze and break a real Airflow at the worst moments, and count the charges (SERIES="2.11": on it)
 	$(PY) -m tests.chaos $(SERIES)
+
+upgrades: $(READY) ## Upgrade a real Airflow to 3.3 with videos in the making (FROM="2.11": from it; `make matrix` sets the old ones up)
+	$(PY) -m tests.chaos --upgrades $(FROM)
 
 mutation: $(READY) ## Change the money core spot by spot, and show what no test notices (MODULES="waiting": in it)
 	$(PY) -m tools.mutation $(MODULES)

@@ -27,9 +27,10 @@ from tools.mutants import Mutant, mutants_of
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = "airflow_provider_digitalhuman"
 TESTS: Final[dict[str, tuple[str, ...]]] = {
-    "fingerprint": ("test_fingerprint",),
-    "submission": ("test_submission", "test_not_durable"),
-    "ledger": ("test_ledger", "test_golden", "test_submission"),
+    "fingerprint": ("test_fingerprint", "test_golden"),
+    "signed_urls": ("test_fingerprint",),
+    "submission": ("test_submission", "test_ledger_stores", "test_not_durable"),
+    "ledger": ("test_ledger", "test_golden", "test_ledger_stores", "test_submission"),
     "api/response": ("test_response", "test_golden"),
     "waiting": ("test_waiting",),
     "triggers/events": ("test_events", "test_golden"),
