@@ -67,9 +67,9 @@ class Attempt(NamedTuple):
     media: str
     generation: int
     try_number: int
-    retries: int = 0
-    mapped: bool = False
-    run: RunFacts = RunFacts()
+    retries: int
+    mapped: bool
+    run: RunFacts
 
 
 class SubmissionRecord(NamedTuple):

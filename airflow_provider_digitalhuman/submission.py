@@ -64,8 +64,8 @@ class TryFacts(NamedTuple):
     address: TaskAddress
     generation: int
     try_number: int
-    retries: int = 0
-    run: RunFacts = RunFacts()
+    retries: int
+    run: RunFacts
 
     @classmethod
     def of(cls, context: "Context", retries: int | None) -> "TryFacts":

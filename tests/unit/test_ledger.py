@@ -40,7 +40,7 @@ def record(stage: Stage, **changes) -> SubmissionRecord:
 
 def attempt(**changes) -> Attempt:
     fields = {"fingerprint": SAME, "legacy_fingerprint": "old", "media": SAME, "generation": FIRST, "try_number": 2}
-    return Attempt(**(fields | {"retries": 2, "run": RUN} | changes))
+    return Attempt(**(fields | {"retries": 2, "mapped": False, "run": RUN} | changes))
 
 
 def table() -> list[dict[str, str]]:
@@ -195,6 +195,17 @@ def test_record_json_leaves_out_what_is_empty():
 def test_record_reader_ignores_keys_of_the_stores():
     value = record(Stage.SENDING).to_json() | {"copied": True, "task": ["d", "r", "t", -1]}
     assert SubmissionRecord.from_json(value) == record(Stage.SENDING)
+
+
+def test_record_holds_nothing_that_was_not_written():
+    least = {"version": 1, "stage": "sending", "fingerprint": SAME, "generation": 3, "try_number": 1}
+    record_ = SubmissionRecord.from_json({**least, "sent_at": "then", "sent": "that"})
+    assert record_[6:] == (None, None, None, None, (), None, None, None, None)
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_record_is_open_while_nobody_can_tell_what_became_of_the_post(stage):
+    assert record(stage).is_open is (stage in ("sending", "unknown"))
 
 
 def test_record_keeps_all_ids_ever_given():

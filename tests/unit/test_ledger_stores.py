@@ -16,7 +16,7 @@ from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE
 from airflow_provider_digitalhuman.exceptions import LedgerError, TryGivenUpError
-from airflow_provider_digitalhuman.ledger import ADOPTED, Send
+from airflow_provider_digitalhuman.ledger import ADOPTED, RunFacts, Send
 from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
 from airflow_provider_digitalhuman.ledger_stores import (
     MemoryRecordStore,
@@ -210,7 +210,7 @@ def task_state_store(state, *, keeps_copy=False):
 
 
 def begun(record_store, try_number=1, generation=0):
-    submission = Submission(record_store, TryFacts(ADDRESS, generation, try_number))
+    submission = Submission(record_store, TryFacts(ADDRESS, generation, try_number, 0, RunFacts()))
     return submission, isinstance(submission.decide(REQUEST, "https://api.example.com"), Send)
 
 
