@@ -160,19 +160,27 @@ def write_task_state(accessor: Any, ti: Any, key: str, value: Mapping[str, Any])
     Into Airflow's database, also where ``[workers] state_store_backend`` names another place: there a try that Airflow
     has given up writes over the running one's, and what is lost reads as if it had never been.
 
-    :param accessor: Airflow's own; used where a later version knows no such message any more.
+    :param accessor: Airflow's own. Used from 3.4 on, which keys entries by more than the message below says, and where
+        no such message is known.
     """
+    if AIRFLOW >= (3, 4) and not conf.get("workers", "state_store_backend", fallback=""):
+        _set_task_state(accessor, key, value)
+        return
     try:
         from airflow.sdk.execution_time.comms import SetTaskStateStore
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
         message = SetTaskStateStore(ti_id=ti.id, key=key, value=dict(value), expires_at=None)
     except (ImportError, AttributeError, TypeError, ValueError):  # none of it is public
-        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # loaded lazily
-
-        accessor.set(key, dict(value), retention=NEVER_EXPIRE)
+        _set_task_state(accessor, key, value)
     else:
         SUPERVISOR_COMMS.send(message)
+
+
+def _set_task_state(accessor: Any, key: str, value: Mapping[str, Any]) -> None:
+    from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # loaded lazily
+
+    accessor.set(key, dict(value), retention=NEVER_EXPIRE)
 
 
 def task_state_is_airflows_own() -> bool:
@@ -183,7 +191,7 @@ def task_state_is_airflows_own() -> bool:
 
 
 def read_variable(key: str) -> str | None:
-    """Return an Airflow Variable's text from the metadata database, None if there is none (below Airflow 3.3).
+    """Return an Airflow Variable's text from the metadata database, None if there is none.
 
     ``Variable.get`` will not do: it also says that there is none where it could not be read.
     """

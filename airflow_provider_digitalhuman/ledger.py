@@ -39,13 +39,18 @@ class RunFacts(NamedTuple):
     """What tells a DAG run from another one of the same name.
 
     :param started_at: ISO 8601; a clear of the run or of one of its tasks can change it. None if it is not known.
-    :param clears: how often tasks of the run have been cleared; it never decreases.
+    :param clears: how often tasks of the run have been cleared; it never decreases. None if it is not known.
     :param row: the run's number in Airflow's database (2.11 only).
     """
 
     started_at: str | None = None
-    clears: int = 0
+    clears: int | None = None
     row: int | None = None
+
+    def differs_in(self, field: str, other: "RunFacts") -> bool:
+        """Whether both know the field, and it is not the same."""
+        mine, others = getattr(self, field), getattr(other, field)
+        return None not in (mine, others) and mine != others
 
 
 class Attempt(NamedTuple):
@@ -110,8 +115,8 @@ class SubmissionRecord(NamedTuple):
 
     @property
     def known_ids(self) -> tuple[str, ...]:
-        """All IDs that this task instance was given, oldest first."""
-        return (*self.earlier, *((self.video_task_id,) if self.video_task_id else ()))
+        """All IDs that this task instance was given, or may have been given, oldest first."""
+        return (*self.earlier, *(known for known in (self.video_task_id or self.possible_id,) if known))
 
     @property
     def is_open(self) -> bool:
@@ -133,6 +138,10 @@ class SubmissionRecord(NamedTuple):
     def is_same_post(self, other: "SubmissionRecord") -> bool:
         """Whether both are about one and the same POST."""
         return (self.try_number, self.sent_at, self.fingerprint) == (other.try_number, other.sent_at, other.fingerprint)
+
+    def is_of_the_video(self, video_task_id: str) -> bool:
+        """Whether the task instance still goes on with this video, and nobody has named another or released it."""
+        return self.video_task_id == video_task_id and self.stage is not Stage.RELEASED
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON types, what is empty left out."""
@@ -158,7 +167,9 @@ class SubmissionRecord(NamedTuple):
                 "stage": Stage(fields["stage"]),
                 "generation": int(fields["generation"]),
                 "earlier": tuple(fields.get("earlier", ())),
-                "run": RunFacts(**{key: run[key] for key in RunFacts._fields if key in run}) if run else None,
+                "run": RunFacts(**{key: run[key] for key in RunFacts._fields if key in run})
+                if run is not None
+                else None,
             }
             record = cls(**(fields | converted))
         except (TypeError, KeyError, ValueError) as error:
@@ -190,31 +201,36 @@ class Happened(StrEnum):
 
 def what_happened(record: SubmissionRecord, attempt: Attempt) -> Happened:
     """Tell why ``attempt`` runs, from what Airflow lets a task know."""
-    run = _compare_runs(record, attempt)
-    if run is not None:
-        return run
+    if _is_of_another_run(record, attempt):
+        return Happened.OTHER_RUN
     if record.generation != attempt.generation:
         return Happened.CLEAR
-    # A clear sets ti.max_tries to the tries so far + retries: with fewer retries that can be the same number again. And
-    # a try that is no later one than the record's belongs to a task instance that was deleted and made again.
-    if record.retries != attempt.retries or record.try_number >= attempt.try_number:
-        return Happened.EITHER
-    return Happened.RETRY
+    return Happened.EITHER if _may_be_cleared(record, attempt) else Happened.RETRY
 
 
-def _compare_runs(record: SubmissionRecord, attempt: Attempt) -> Happened | None:
-    """Return what the runs say: None for the same run, as far as can be known."""
+def _is_of_another_run(record: SubmissionRecord, attempt: Attempt) -> bool:
+    """Tell whether that is certain."""
     then, now = record.run, attempt.run
-    if then is None or now.clears > then.clears:
-        return None
-    if then.row is not None and now.row is not None and then.row != now.row:
-        return Happened.OTHER_RUN
-    if now.clears < then.clears:
-        return Happened.OTHER_RUN
-    if then.started_at is None or now.started_at is None or then.started_at == now.started_at:
-        return None
+    if then is None:
+        return False
+    if then.differs_in("row", now):
+        return True
+    if then.differs_in("clears", now):
+        return (now.clears or 0) < (then.clears or 0)
     # A run that a person puts back to "queued" starts anew, too, but the tries of its tasks go on counting.
-    return Happened.OTHER_RUN if record.try_number >= attempt.try_number else Happened.EITHER
+    return then.differs_in("started_at", now) and record.try_number >= attempt.try_number
+
+
+def _may_be_cleared(record: SubmissionRecord, attempt: Attempt) -> bool:
+    """Tell whether a clear can have left ``ti.max_tries`` at the same number: the tries so far + retries.
+
+    That is so where ``retries`` was lowered in the DAG file. And a try that is no later one than the record's belongs
+    to a task instance that was deleted and made again.
+    """
+    edited = record.retries != attempt.retries
+    made_again = record.try_number >= attempt.try_number
+    then, now = record.run, attempt.run
+    return edited or made_again or then is None or then.differs_in("clears", now) or then.differs_in("started_at", now)
 
 
 class Send(NamedTuple):

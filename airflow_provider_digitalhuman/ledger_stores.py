@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _ABSENT: Final = object()
+_NEEDS_COPY: Final = frozenset({Stage.SENDING, Stage.UNKNOWN, Stage.SUBMITTED, Stage.FAILED})
+"""A clear must not find these gone."""
 
 
 class RecordStore(Protocol):
@@ -79,6 +81,7 @@ class TaskStateRecordStore(_LateVariable):
         self._accessor = accessor
         self._ti = ti
         self._address = address
+        self._keeps_copy = keeps_copy
         self._copied = keeps_copy
 
     def read(self) -> Any:
@@ -91,6 +94,8 @@ class TaskStateRecordStore(_LateVariable):
             raise LedgerError(f"Airflow has the entry {RECORD_KEY}, but its state store backend has lost what is in it")
         if value is not _ABSENT:
             self._copied = self._copied or bool(value.get(COPIED))
+            if self._keeps_copy and not value.get(COPIED) and value.get("stage") in _NEEDS_COPY:
+                self.write(value)  # begun where no copy was kept
             return value
         text = compat.read_variable(self._address.variable_key)
         if text is None:
@@ -165,7 +170,7 @@ class VariableRecordStore(_LateVariable):
         found = compat.read_variable(self._record_key)
         # A record that exists may be advanced by a try that was given up: its ID is to be kept.
         if found not in (self._seen, text) or (found is None and not self._is_current_try()):
-            raise TryGivenUpError("Airflow has given up this try, and another one takes its place")
+            raise TryGivenUpError("another process has changed it, or Airflow runs another try by now")
         compat.write_variable(self._record_key, text, self._address.description)
         if (kept := compat.read_variable(self._record_key)) != text:  # some versions only log that they could not
             raise LedgerError(f"Airflow has {kept!r} instead of the record")

@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_digitalhuman.compat import has_succeeded
-from airflow_provider_digitalhuman.exceptions import DigitalHumanError
+from airflow_provider_digitalhuman.exceptions import DigitalHumanError, VideoFailedError
 from airflow_provider_digitalhuman.ledger import Send
 from airflow_provider_digitalhuman.ledger_stores import store_for
 from airflow_provider_digitalhuman.submission import Submission, TryFacts
@@ -32,7 +32,9 @@ def create_recorded(hook: "DigitalHumanHook", request: "VideoRequest", context: 
         video_task = hook.create_video(request, observer=submission)
     else:
         video_task = current_task(hook, submission.recorded_task(), request.video_url)
-    _end_record_on_success(task, submission)
+    end_record_on_success(task, submission)
+    if video_task.is_failed:
+        submission.failed(VideoFailedError(f"The vendor ended it as {video_task.status!r}.", video_task))
     return video_task
 
 
@@ -48,15 +50,26 @@ def current_task(hook: "DigitalHumanHook", recorded: "VideoTask", sent_video_url
         return recorded
 
 
-def _end_record_on_success(task: Any, submission: Submission) -> None:
-    """Have Airflow end the record once it has the task's success: a clear from then on asks for a new video."""
+class EndRecord:
+    """Success callback: a clear from now on asks for a new video.
 
-    def end_record(context: "Context") -> None:
+    Not at the end of ``execute``: what Airflow does after it can still fail the task, and a clear of that must not pay.
+    """
+
+    def __init__(self, submission: Submission) -> None:
+        self._submission = submission
+
+    def __call__(self, context: "Context") -> None:
+        """End the record, if Airflow has the success."""
         try:
             if has_succeeded(context["ti"]):
-                submission.succeeded()
+                self._submission.succeeded()
         except Exception as error:
             log.warning("The record of the submission was not ended, so a clear goes on with this video: %s", error)
 
+
+def end_record_on_success(task: Any, submission: Submission) -> None:
+    """Have Airflow call :class:`EndRecord` once the running ``task`` has succeeded, before the author's callbacks."""
     own = task.on_success_callback or []
-    task.on_success_callback = [end_record, *(own if isinstance(own, list | tuple) else [own])]
+    others = [one for one in (own if isinstance(own, list | tuple) else [own]) if not isinstance(one, EndRecord)]
+    task.on_success_callback = [EndRecord(submission), *others]

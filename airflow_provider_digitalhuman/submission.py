@@ -89,6 +89,7 @@ class Submission:
         self._store = store
         self._facts = facts
         self._attempt: Attempt | None = None
+        self._posting = False
         self._sent = ""
         self.record = self._read()
 
@@ -113,8 +114,8 @@ class Submission:
         self._sent = (
             f"audio_url={redact_url(request.audio_url)} video_url={redact_url(request.video_url)} to {base_url}"
         )
-        if self.record is not None and self.record.is_open:
-            self._take_over_late()
+        if self.record is not None and (self.record.is_open or self.record.stage is Stage.RELEASED):
+            self._take_over_late(self.record)
         decision = decide(self.record, attempt, on_unknown_submission, on_video_failed)
         if isinstance(decision, Send):
             self._log_submission(decision)
@@ -142,7 +143,9 @@ class Submission:
             **self._of_this_try(),
         )
         self.record = record  # also where the write fails: it can have been carried out, and is taken back then
+        self._posting = False
         self._write(record)
+        self._posting = True
 
     def not_accepted(self, why: DigitalHumanError) -> None:
         """Write down that nothing was accepted."""
@@ -176,6 +179,19 @@ class Submission:
         if self.record is None or self.record.video_task_id is None:
             raise LedgerError("The record of the submission holds no video task.")
         return VideoTask.from_dict({"id": self.record.video_task_id, **(self.record.video_task or {})})
+
+    def check_is_of(self, video_task_id: str) -> None:
+        """Refuse what is known of a video that the task instance does not go on with any more.
+
+        :raises LedgerError: if a person has adopted another video, or released the record, while this one was waited
+            for. The next try does what the record says.
+        """
+        if self.record is not None and not self.record.is_of_the_video(video_task_id):
+            now = f"{self.record.stage}, video task {self.record.video_task_id}"
+            raise LedgerError(
+                f"This try has waited for video task {video_task_id}, but the record of the submission says {now}: it"
+                " was changed meanwhile. The next try goes by the record."
+            )
 
     def succeeded(self) -> None:
         """Write down that the task instance has succeeded, not before Airflow has that: a clear pays again then."""
@@ -238,7 +254,7 @@ class Submission:
             raise RequestChangedError(self._explained_change(record, decision.why))
         if record.stage is not Stage.UNKNOWN:
             self._write(record.at(Stage.UNKNOWN))
-        detail = record.detail or "It ended around the POST."
+        detail = record.detail or f"The process of try {record.try_number} ended during the POST."
         raise SubmissionUnknownError(
             f"Nothing is submitted: {decision.why}. {detail} {self._explained_unknown(record)}",
             video_task_id=record.possible_id,
@@ -264,13 +280,14 @@ class Submission:
                 self._store.write(value)
             except Exception:
                 # Airflow may have given up this try, and end its process within seconds: not after the back-off.
-                if not left and record.stage in _WORTH_KEEPING_LATE:
+                if self._posting and not left:
                     left = self._leave_late(value)
                 raise
             if left:
                 self._drop_late()
 
         _with_backoff("written", write, known)
+        self._posting = False
         self.record = record
 
     def _leave_late(self, value: dict[str, Any]) -> bool:
@@ -287,11 +304,13 @@ class Submission:
         except Exception as error:
             log.warning("What an earlier try has left could not be removed: %s", error)
 
-    def _take_over_late(self) -> None:
+    def _take_over_late(self, record: SubmissionRecord) -> None:
         """Learn what the try that sent the POST has left after Airflow had given it up."""
         value = _with_backoff("read", self._store.read_late, "")
         late = None if value is None else SubmissionRecord.from_json(value)
-        if late is None or self.record is None or not late.is_same_post(self.record):
+        if late is None or not late.is_same_post(record):
+            return
+        if record.stage is Stage.RELEASED and late.stage is not Stage.SUBMITTED:  # a person knew more
             return
         log.warning(
             "Try %d has left a note after Airflow had given it up: the submission is %s%s.",
@@ -299,7 +318,7 @@ class Submission:
             late.stage,
             f", the video task ID is {late.video_task_id}" if late.video_task_id else "",
         )
-        self._write(late.at(late.stage, generation=self.record.generation, earlier=self.record.earlier))
+        self._write(late.at(late.stage, generation=record.generation, earlier=record.earlier))
         self._drop_late()
 
     def _explained_unknown(self, record: SubmissionRecord) -> str:
@@ -326,9 +345,6 @@ class Submission:
         )
 
 
-_WORTH_KEEPING_LATE: Final = frozenset({Stage.SUBMITTED, Stage.RELEASED, Stage.UNKNOWN})
-
-
 def _warn_of_unrecognised_signatures(request: "VideoRequest") -> None:
     """Say before paying that a later try may take the same file for another one."""
     for field, url in (("audio_url", request.audio_url), ("video_url", request.video_url)):
@@ -346,7 +362,7 @@ def _run_facts(dag_run: Any) -> RunFacts:
     start = getattr(dag_run, "start_date", None)
     return RunFacts(
         started_at=start.astimezone(UTC).isoformat() if start else None,
-        clears=getattr(dag_run, "clear_number", None) or 0,
+        clears=getattr(dag_run, "clear_number", None),
         row=getattr(dag_run, "id", None),
     )
 

@@ -13,7 +13,6 @@ from airflow_provider_digitalhuman.api.request import CHECKS, VideoRequest
 from airflow_provider_digitalhuman.compat import (
     airflow_retries,
     ends_from_trigger,
-    has_succeeded,
     refuse_multiple_outputs,
     refuse_what_only_a_worker_does,
 )
@@ -117,7 +116,6 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     # Of the running task. Kept here, as Airflow takes its time for each attribute that a task is given.
     _task: "VideoTask | None" = None
     _delivery: "Delivery | None" = None
-    _submission_made: "Submission | None" = None
 
     def __init__(
         self,
@@ -164,8 +162,6 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         self.on_unknown_submission = on_unknown_submission
         self.on_video_failed = on_video_failed
         self._refuse_bad_literals()
-        if durable:
-            self._end_the_record_on_success()
 
     def execute(self, context: "Context") -> str:
         """Submit the video, unless this task instance has done so already, and return the vendor's task ID."""
@@ -196,13 +192,17 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
 
     def execute_complete(self, context: "Context", event: Any) -> str:
         """Go on after the wait in the triggerer, and return the vendor's task ID."""
-        from airflow_provider_digitalhuman.triggers.events import task_of, times_of
+        from airflow_provider_digitalhuman.triggers.events import task_of, times_of, video_task_id_of
 
         with self._airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             submission = self._submission(context)
-            return self._conclude(
-                context, hook, submission, lambda: self._of_the_trigger(hook, task_of(event)), lambda: times_of(event)
-            )
+
+            def outcome() -> "VideoTask":
+                if waited_for := video_task_id_of(event):
+                    submission.check_is_of(waited_for)
+                return self._of_the_trigger(hook, task_of(event))
+
+            return self._conclude(context, hook, submission, outcome, lambda: times_of(event))
 
     def on_kill(self) -> None:
         """Say what becomes of the video: the vendor has no cancel."""
@@ -231,11 +231,13 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
 
     def _submission(self, context: "Context") -> "Submission":
         from airflow_provider_digitalhuman.ledger_stores import store_for
+        from airflow_provider_digitalhuman.recorded_submission import end_record_on_success
         from airflow_provider_digitalhuman.submission import Submission, TryFacts
 
-        store = store_for(context, self.durable)
-        self._submission_made = Submission(store, TryFacts.of(context, self.retries))
-        return self._submission_made
+        submission = Submission(store_for(context, self.durable), TryFacts.of(context, self.retries))
+        if self.durable:
+            end_record_on_success(self, submission)
+        return submission
 
     def _submit_or_go_on(self, hook: DigitalHumanHook, submission: "Submission") -> "VideoTask":
         from airflow_provider_digitalhuman.ledger import Send
@@ -421,10 +423,6 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         ti = context["ti"]
         report(ti, video_metrics(ti.try_number, outcome, self._task, **times, **known))
 
-    def _end_the_record_on_success(self) -> None:
-        own = self.on_success_callback or []
-        self.on_success_callback = [_end_the_record, *(own if isinstance(own, list | tuple) else [own])]
-
     def _log_arguments_without_effect(self) -> None:
         given = {"deferrable": self.deferrable, "poll_interval": self.poll_interval is not None}
         given["timeout"] = self.timeout != DEFAULT_TIMEOUT
@@ -464,16 +462,3 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             from airflow_provider_digitalhuman.archive_paths import check_destination
 
             check_destination(destination)
-
-
-def _end_the_record(context: "Context") -> None:
-    """Success callback, first of all: a clear from now on asks for a new video.
-
-    Not at the end of ``execute``: what Airflow does after it can still fail the task, and a clear of that must not pay.
-    """
-    task: Any = context["ti"].task
-    try:
-        if has_succeeded(context["ti"]):
-            (task._submission_made or task._submission(context)).succeeded()
-    except Exception as error:
-        task.log.warning("The record of the submission was not ended, so a clear goes on with this video: %s", error)

@@ -64,6 +64,12 @@ def task_of(event: Any) -> VideoTask:
     raise error
 
 
+def video_task_id_of(event: Any) -> str | None:
+    """Return the vendor's ID of the task that was waited for; None where the event does not name it."""
+    video_task_id = event.get("video_task_id") if isinstance(event, dict) else None
+    return video_task_id if isinstance(video_task_id, str) else None
+
+
 def times_of(event: Any) -> dict[str, float | None]:
     """Return the times that ``event`` brings; none, where it comes from an older triggerer."""
     times = event.get("times") if isinstance(event, dict) else None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, BaseOperator, XComArg
 
+from airflow_provider_digitalhuman import recorded_submission
 from airflow_provider_digitalhuman.compat import AIRFLOW
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
@@ -21,7 +22,6 @@ from airflow_provider_digitalhuman.exceptions import (
     SubmissionUnknownError,
     VideoFailedError,
 )
-from airflow_provider_digitalhuman.operators import digitalhuman as operator_module
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 from tests.unit.raw_server import RawServer, answering, http_answer
 
@@ -434,19 +434,27 @@ def test_the_operator_is_a_plain_operator() -> None:
 # --- the record's end -------------------------------------------------------------------------------------------------
 
 
-def test_the_record_is_ended_before_the_authors_own_callbacks(make_operator: Make) -> None:
+def test_record_is_ended_before_the_authors_own_callbacks(
+    connect: Connect, serve: Serve, context: dict[str, Any], make_operator: Make
+) -> None:
     def own(context: Any) -> None: ...
 
+    connect(serve(answering(ACCEPTED)).url)
     for given in (own, [own]):
-        callbacks: Any = make_operator(durable=True, on_success_callback=given).on_success_callback
-        assert [callback is own for callback in callbacks] == [False, True]
-    assert make_operator(durable=False, on_success_callback=own).on_success_callback in (own, [own])
+        operator = make_operator(**URLS, on_success_callback=given)
+        for _ in range(2):  # dag.test() runs all tries in one process
+            operator.execute(context)
+            callbacks: Any = operator.on_success_callback
+            assert [callback is own for callback in callbacks] == [False, True]
+    forgetful = make_operator(**URLS, durable=False, on_success_callback=own)
+    forgetful.execute(context)
+    assert forgetful.on_success_callback in (own, [own])
 
 
 @pytest.mark.parametrize(
     ("airflow_says", "stage"), [(True, "returned"), (False, "submitted"), (ConnectionError("away"), "submitted")]
 )
-def test_the_record_is_ended_once_airflow_has_the_success(
+def test_record_is_ended_once_airflow_has_the_success(
     connect: Connect,
     serve: Serve,
     context: dict[str, Any],
@@ -465,7 +473,7 @@ def test_the_record_is_ended_once_airflow_has_the_success(
         """Return the stage; below Airflow 3.3 the record goes with the end."""
         return next((json.loads(text)["stage"] for text in records.values.values()), "returned")
 
-    monkeypatch.setattr(operator_module, "has_succeeded", has_succeeded)
+    monkeypatch.setattr(recorded_submission, "has_succeeded", has_succeeded)
     connect(serve(answering(ACCEPTED)).url)
     operator: Any = make_operator(**URLS)
     assert operator.execute(context) == "abc"

@@ -122,12 +122,14 @@ def test_failed_video_is_made_again_only_where_the_author_said_so():
         ({"retries": 1}, Happened.EITHER),  # edited in the DAG file: with fewer, a clear gives the same max_tries
         ({"retries": 3}, Happened.EITHER),
         ({"try_number": 1}, Happened.EITHER),  # deleted and queued again, or run again after an upgrade from 2.11
-        ({"run": RunFacts(RUN.started_at, clears=1)}, Happened.RETRY),  # another task of the run was cleared
-        ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=1)}, Happened.RETRY),
+        ({"run": RunFacts(RUN.started_at, clears=1)}, Happened.EITHER),  # this task or another one was cleared
+        ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=1)}, Happened.EITHER),
+        ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=0), "generation": CLEARED}, Happened.CLEAR),
         ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=1), "generation": CLEARED}, Happened.CLEAR),
         ({"run": RunFacts("2026-11-29T08:00:00+00:00"), "try_number": 1}, Happened.OTHER_RUN),
         ({"run": RunFacts("2026-11-29T08:00:00+00:00")}, Happened.EITHER),  # a run can be put back to "queued"
         ({"run": RunFacts()}, Happened.RETRY),  # not known
+        ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=1), "try_number": 1}, Happened.EITHER),
     ],
 )
 def test_cause_of_a_try_is_read_from_airflows_numbers(changes, happened):
@@ -138,11 +140,13 @@ def test_cause_of_a_try_is_read_from_airflows_numbers(changes, happened):
     ("then", "now", "happened"),
     [
         (RunFacts("a", clears=2), RunFacts("a", clears=1), Happened.OTHER_RUN),
+        (RunFacts("a", clears=1), RunFacts(), Happened.RETRY),  # not known: nothing follows from it
+        (RunFacts("a", clears=0, row=7), RunFacts("b", clears=1, row=8), Happened.OTHER_RUN),
         (RunFacts("a", row=7), RunFacts("a", row=8), Happened.OTHER_RUN),
         (RunFacts("a", row=7), RunFacts("a", row=7), Happened.RETRY),
         (RunFacts("a", row=7), RunFacts("a", row=None), Happened.RETRY),  # after an upgrade from 2.11
         (RunFacts(None), RunFacts("b"), Happened.RETRY),
-        (None, RunFacts("b"), Happened.RETRY),  # a record of version 1
+        (None, RunFacts("b"), Happened.EITHER),  # a record of version 1
     ],
 )
 def test_record_is_of_another_run_only_where_that_is_certain(then, now, happened):
@@ -206,6 +210,18 @@ def test_record_holds_nothing_that_was_not_written():
 @pytest.mark.parametrize("stage", list(Stage))
 def test_record_is_open_while_nobody_can_tell_what_became_of_the_post(stage):
     assert record(stage).is_open is (stage in ("sending", "unknown"))
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_record_is_of_its_video_until_it_is_released(stage):
+    named = record(stage, video_task_id="v1")
+    assert named.is_of_the_video("v1") is (stage != "released")
+    assert not named.is_of_the_video("v2")
+
+
+def test_record_keeps_an_id_that_may_have_been_given():
+    assert record(Stage.UNKNOWN, possible_id="p", earlier=("v0",)).known_ids == ("v0", "p")
+    assert record(Stage.SUBMITTED, possible_id="p").known_ids == ("v1",)
 
 
 def test_record_keeps_all_ids_ever_given():

@@ -15,7 +15,7 @@ from airflow_provider_digitalhuman import compat
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE
-from airflow_provider_digitalhuman.exceptions import LedgerError, TryGivenUpError
+from airflow_provider_digitalhuman.exceptions import LedgerError, SubmissionUnknownError, TryGivenUpError
 from airflow_provider_digitalhuman.ledger import ADOPTED, RunFacts, Send
 from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
 from airflow_provider_digitalhuman.ledger_stores import (
@@ -104,7 +104,7 @@ def test_write_that_airflow_only_logs_as_failed_is_noticed_and_can_be_repeated(v
 def test_given_up_try_begins_no_record_even_if_the_next_one_has_tidied_up(variables):
     given_up = store(is_current_try=False)
     assert given_up.read() is None
-    with pytest.raises(TryGivenUpError, match="given up"):
+    with pytest.raises(TryGivenUpError, match="another try"):
         given_up.write({"stage": "sending"})
     assert variables.values == {}
 
@@ -113,7 +113,7 @@ def test_try_does_not_write_over_what_the_next_one_has_written(variables):
     given_up, following = store(), store()
     assert (given_up.read(), following.read()) == (None, None)
     following.write({"stage": "sending", "try_number": 2})
-    with pytest.raises(TryGivenUpError, match="another one takes"):
+    with pytest.raises(TryGivenUpError, match="another process"):
         given_up.write({"stage": "sending", "try_number": 1})
     following.write({"stage": "submitted"})
     assert contents(following) == {"stage": "submitted"}
@@ -353,6 +353,49 @@ def test_later_try_removes_the_variable_that_an_earlier_one_took_over(monkeypatc
     assert variables.calls == [], "it is found in the task state store"
     later.succeeded()
     assert variables.values == {}
+
+
+@needs_task_state_store
+@pytest.mark.parametrize("stage", ["sending", "submitted"])
+def test_copy_is_made_up_for_where_the_record_was_begun_without_one(monkeypatch, variables, stage):
+    state = TaskState(monkeypatch)
+    submission, _ = begun(task_state_store(state))
+    submission.sending()
+    if stage == "submitted":
+        submission.accepted(VideoTask(id="v1", status="queued"))
+    assert variables.values == {}
+    with contextlib.suppress(SubmissionUnknownError):  # a retry, after the copy was switched on
+        begun(task_state_store(state, keeps_copy=True), try_number=2)
+    state.clear()
+    stops = pytest.raises(SubmissionUnknownError) if stage == "sending" else contextlib.nullcontext()
+    with stops:
+        assert not begun(task_state_store(state, keeps_copy=True), try_number=3, generation=4)[1]
+
+
+@needs_task_state_store
+def test_record_that_no_clear_can_harm_gets_no_copy(monkeypatch, variables):
+    state = TaskState(monkeypatch)
+    submission, _ = begun(task_state_store(state))
+    submission.sending()
+    submission.accepted(VideoTask(id="v1", status="queued"))
+    submission.succeeded()
+    assert begun(task_state_store(state, keeps_copy=True), try_number=2)[1]
+    assert variables.values == {}
+
+
+@needs_task_state_store
+@pytest.mark.parametrize("own_backend", [True, False])
+def test_task_state_record_goes_the_public_way_from_airflow_3_4_on(monkeypatch, variables, own_backend):
+    from airflow.sdk import NEVER_EXPIRE
+
+    state, written = TaskState(monkeypatch), []
+    state.set = lambda key, value, retention: written.append((key, value, retention))
+    monkeypatch.setattr(compat, "AIRFLOW", (3, 4))
+    if not own_backend:
+        monkeypatch.setenv("AIRFLOW__WORKERS__STATE_STORE_BACKEND", "somebody.elses.Backend")
+    compat.write_task_state(state, TI, "k", {"stage": "sending"})
+    assert written == ([("k", {"stage": "sending"}, NEVER_EXPIRE)] if own_backend else [])
+    assert len(state.sent) == (0 if own_backend else 1), "not to a backend that knows nothing of tries"
 
 
 @needs_task_state_store

@@ -104,8 +104,8 @@ class Flaky(LastingStore):
             raise Died
 
 
-def of_try(*, generation=1, try_number=1, retries=0, address=ADDRESS, run=RunFacts()):  # noqa: B008
-    return TryFacts(address, generation, try_number, retries, run)
+def of_try(*, generation=1, try_number=1, retries=0, address=ADDRESS, run=None):
+    return TryFacts(address, generation, try_number, retries, run or RunFacts())
 
 
 def attempt(store, *, request=REQUEST, unknown="fail", failed="fail", **facts):
@@ -173,7 +173,7 @@ def test_try_facts_are_read_from_airflows_context():
         TaskAddress("d", "r", "t", 2), 4, 3, 2, RunFacts("2026-11-28T21:00:00+00:00", 1, None)
     )
     context["dag_run"] = SimpleNamespace(start_date=None, clear_number=None, id=7)
-    assert TryFacts.of(context, None).run == RunFacts(None, 0, 7)
+    assert TryFacts.of(context, None).run == RunFacts(None, None, 7)
     assert TryFacts.of({"ti": ti}, None).retries == 0
 
 
@@ -479,6 +479,67 @@ def test_id_is_left_at_the_first_failure_and_tidied_up_when_the_record_is_writte
     store.refuse_writes = 3
     submission.accepted(VideoTask(id="v1", status="queued"))
     assert (left, dropped) == (["v1"], [True])
+
+
+def test_id_that_a_try_learns_after_its_release_is_taken_over():
+    store = given_up_try(lambda first: first.accepted(VideoTask(id="v-late", status="queued")))
+    store.write(store.read() | {"stage": "released"})  # by a person, before the answer came
+    again, sends = attempt(store, try_number=3)
+    assert not sends
+    assert again.recorded_task().id == "v-late"
+
+
+def test_release_by_a_person_outweighs_a_try_that_knows_nothing():
+    store = given_up_try(lambda first: first.outcome_unknown(SubmissionUnknownError("Broken.")))
+    store.write(store.read() | {"stage": "released"})
+    assert attempt(store, try_number=3)[1]
+
+
+def test_given_up_try_leaves_nothing_about_a_video_in_the_making():
+    store = Flaky()
+    submission = submitted(store)
+    store.given_up = True
+    with pytest.raises(LedgerError):
+        submission.completed()
+    assert store.late is None
+
+
+def test_given_up_try_leaves_nothing_about_a_post_that_it_never_began():
+    store = Flaky()
+    submission, _ = attempt(store)
+    store.given_up = True
+    with pytest.raises(LedgerError):
+        submission.sending()
+    with pytest.raises(LedgerError):
+        submission.not_accepted(RequestRefusedError("nothing was sent"))
+    assert store.late is None
+
+
+def test_given_up_try_does_not_write_over_what_an_earlier_one_has_left():
+    store = Flaky()
+    first, _ = attempt(store)
+    first.sending()
+    second = Submission(store, of_try(try_number=2))
+    store.given_up = True
+    with pytest.raises(LedgerError):
+        first.accepted(VideoTask(id="v-late", status="queued"))
+    late, store.late = store.late, None  # read before that
+    assert late["video_task_id"] == "v-late"
+    with pytest.raises(LedgerError):
+        second.decide(REQUEST, BASE)
+    assert store.late is None
+
+
+def test_video_that_the_record_does_not_name_any_more_is_refused():
+    store = LastingStore()
+    submission = submitted(store)
+    submission.check_is_of("v1")
+    for changes in ({"video_task_id": "v2"}, {"stage": "released"}):
+        store.write(store.read() | changes)
+        with pytest.raises(LedgerError, match=r"waited for video task v1.*next try goes by the record"):
+            Submission(store, of_try()).check_is_of("v1")
+        store.write(store.read() | {"video_task_id": "v1", "stage": "submitted"})
+    Submission(MemoryRecordStore(), of_try()).check_is_of("v1")
 
 
 @pytest.mark.parametrize("broken", ["leave_late", "drop_late"])

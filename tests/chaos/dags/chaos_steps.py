@@ -15,8 +15,8 @@ from airflow.providers.common.compat.sdk import get_current_context
 
 from airflow_provider_digitalhuman import ledger_stores
 from airflow_provider_digitalhuman.hooks.transport import Transport
-from airflow_provider_digitalhuman.operators import digitalhuman as operators
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator as Operator
+from airflow_provider_digitalhuman.recorded_submission import EndRecord
 
 PATIENCE = 300.0
 KEEPS_COPY = "chaos_once_copy"
@@ -121,9 +121,9 @@ def _after_the_work(conclude):
 
 def _before_the_end(end_the_record):
     @functools.wraps(end_the_record)
-    def wrapped(context):
+    def wrapped(self, context):
         reach("before write of returned", context)
-        end_the_record(context)
+        end_the_record(self, context)
 
     return wrapped
 
@@ -137,4 +137,4 @@ def install():
     Transport.post = _around_post(Transport.post)
     Transport.get = _before_get(Transport.get)
     Operator._conclude = _after_the_work(Operator._conclude)
-    operators._end_the_record = _before_the_end(operators._end_the_record)
+    EndRecord.__call__ = _before_the_end(EndRecord.__call__)
