@@ -75,7 +75,7 @@ def _kill(name: str, expected: Expected, at: str, deed: str, *faults: Mapping[st
 
 def phase_of(deed: str) -> str:
     """Dead workers are replaced only when others have run out of work: apart from what is not about them."""
-    return "tasks" if deed in (KILL_TASK, KILL_TASK_ONCE_ACCEPTED, "-") else "workers"
+    return "tasks" if deed in (KILL_TASK, KILL_TASK_ONCE_ACCEPTED) else "workers"
 
 
 def kills_of_the_supervisor() -> Iterator[Case]:
