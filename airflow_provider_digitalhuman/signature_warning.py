@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from airflow_provider_digitalhuman.signed_urls import Parts, split, unsigned, value_of
+from airflow_provider_digitalhuman.signed_urls import PATH_SCHEMES, Parts, split, unsigned, value_of
 
 _SIGNS: Final = frozenset(
     {"sig", "sign", "signature", "signed", "hmac", "mac", "token", "jwt", "auth", "authorization", "secret"}
@@ -26,8 +26,10 @@ _HEX: Final = r"[0-9a-fA-F]{16,}"
 _BASE64: Final = r"(?=.*[0-9])(?=.*[A-Za-z])[0-9A-Za-z+/_-]{16,}={0,2}"
 _JWT: Final = r"eyJ[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]*"
 _MOMENT_AND_DIGEST: Final = r"(1[5-9]|[23][0-9])[0-9]{8}[^0-9A-Za-z](.*[^0-9A-Za-z])?[0-9a-fA-F]{32,}"
+# A time before an MD5 digest or behind it is how CDNs of Alibaba, Tencent and others sign (types B and C).
 _IN_PATH: Final = (
-    rf"/{_JWT}(/|$)|/[0-9a-f]{{32}}/(1[5-9][0-9]{{8}}|[5-7][0-9a-f]{{7}})/|/1[5-9][0-9]{{8}}/[0-9a-f]{{32}}/"
+    rf"/{_JWT}(/|$)|/[0-9a-f]{{32}}/(1[5-9][0-9]{{8}}|[5-7][0-9a-f]{{7}})/"
+    rf"|/(1[5-9][0-9]{{8}}|20[0-9]{{10}})/[0-9a-f]{{32}}/|/({'|'.join(PATH_SCHEMES.values())})=[^/]"
 )
 _WORD: Final = r"[A-Z]?[a-z]+|[A-Z]+"
 _PLAIN: Final = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"

@@ -32,8 +32,8 @@ class Scheme:
     :param needs: lower-case names that must all be there, each once, with the pattern of its decoded value. Together
         they cannot be anything else.
     :param also: lower-case names that belong to the signature where the needed ones are there.
-    :param generic: the names are anybody's, so the path must name a media file; else, as in ``/download?token=…``, they
-        may be what names it.
+    :param generic: the parameters may be all that names the file, as in ``/audio?token=…``, so the path must name a
+        media file.
     :param example: of the query string, in the case of the vendor's documentation.
     """
 
@@ -145,6 +145,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     ),
     "Backblaze B2": Scheme(
         needs={"authorization": r"[0-9]+_.+_(dnld|acct)(_.+)?"},
+        generic=True,
         example="Authorization=3_20260101000000_53982a92f631a8c7303e3266_d940c7f5_000_20260102000000_0006_dnld",
     ),
     "Qiniu Kodo": Scheme(
@@ -154,6 +155,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "UPYUN": Scheme(
         needs={"_upt": r"[0-9a-f]{8}[0-9]{10}"},
         also=("_upp",),
+        generic=True,
         example="_upp=2&_upt=0a1b2c3d1767225600",
     ),
     "Wangsu": Scheme(
@@ -194,6 +196,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     ),
     "Fastly": Scheme(
         needs={"token": r"[0-9]{10,11}_[0-9a-f]{40,64}"},
+        generic=True,
         example="token=1767225600_4492f25946a2e8e1414a8bb53dab8a6ba1cf4615",
     ),
     "bunny.net": Scheme(
@@ -225,14 +228,12 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
 }
 """By name; the parameters as the vendors document them."""
 
-_MINUTE: Final = r"20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])[0-5][0-9]"
+# A time and a digest without names are none: "/202601011200/<MD5>/a.mp3" may be of any upload by minute and content.
 PATH_SCHEMES: Final[Mapping[str, str]] = {
-    "Alibaba and Tencent CDN type B": rf"{_MINUTE}/[0-9a-f]{{32}}",  # /YYYYMMDDHHMM/md5/…
-    "Alibaba and Tencent CDN type C": r"[0-9a-f]{32}/[5-7][0-9a-f]{7}",  # /md5/time in hex/…, 2012 to 2038
-    "bunny.net": r"bcdn_token=[^/]+",
-    "Google Media CDN": r"edge-cache-token=[^/]+",
+    "bunny.net": "bcdn_token",
+    "Google Media CDN": "edge-cache-token",
 }
-"""By name; the pattern of the first segments of a path that ends with the name of a media file."""
+"""By name; what the first segment of a path is called, before a ``=``, where the path ends with a media file's name."""
 
 _JWT_NAMES: Final = ("token", "jwt", "access_token")
 _JWT: Final = r"eyJ[0-9A-Za-z_-]+\.([0-9A-Za-z_-]+)\.[0-9A-Za-z_-]*"
@@ -311,13 +312,9 @@ def _decoded(text: str) -> str:
 
 
 def _unsigned_path(path: str) -> str:
-    first, _, rest = path[1:].partition("/")
-    # Hardly a path begins like this; for all others no pattern is compiled.
-    if "=" in first or 32 in (len(first), len(rest.partition("/")[0])):
-        for pattern in PATH_SCHEMES.values():
-            if signature := re.match(f"/(?:{pattern})(?=/)", path):
-                return path[signature.end() :]
-    return path
+    first, slash, rest = path[1:].partition("/")
+    name, _, value = first.partition("=")
+    return slash + rest if slash and value and name in PATH_SCHEMES.values() else path
 
 
 def _signing_names(pieces: tuple[str, ...], media_file: bool) -> frozenset[str]:

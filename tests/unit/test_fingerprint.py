@@ -351,7 +351,7 @@ def test_other_repeated_parameter_stays(scheme: str) -> None:
 
 
 @each_scheme
-def test_common_names_sign_only_where_path_names_media_file(scheme: str) -> None:
+def test_what_may_name_the_file_signs_only_where_path_does(scheme: str) -> None:
     signed = query(first_signing(scheme))
     for path in ("/download", "/get.php", "/mp4", "", "/a.mp4/"):
         url = f"https://h.example.com{path}?{signed}"
@@ -391,10 +391,13 @@ def test_media_files_are_known_by_extension(extension: str) -> None:
     assert without_signature(f"{file}?st=_e4Nc3iduzkWRm01TBBNYw&e=2147483647") == file
 
 
-def test_schemes_with_common_names_are_marked() -> None:
+def test_schemes_that_may_name_the_file_are_marked() -> None:
     assert [name for name, scheme in SCHEMES.items() if scheme.generic] == [
+        "Backblaze B2",
+        "UPYUN",
         "Tencent VOD, Tencent CDN type D, Qiniu CDN",
         "Tencent EdgeOne type D",
+        "Fastly",
         "bunny.net",
         "nginx secure_link",
         "nginx secure_link, short",
@@ -651,8 +654,6 @@ def test_jwt_claims_of_every_length_are_read() -> None:
 # --- paths ------------------------------------------------------------------------------------------------------------
 
 SIGNED_PATHS = {
-    "Alibaba and Tencent CDN type B": (f"201508150800/{MD5}", f"202612312359/{OTHER_MD5}"),
-    "Alibaba and Tencent CDN type C": (f"{MD5}/55ce8100", f"{OTHER_MD5}/6694d30a"),
     "bunny.net": (
         "bcdn_token=HS256-abc&expires=1598024587&token_path=%2Fvideos%2F",
         "bcdn_token=HS256-bbc&expires=1598024588",
@@ -682,39 +683,43 @@ def test_every_path_scheme_has_an_example() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        f"201508150800/{MD5}/file",  # no media file: the digits may be what names it
-        f"201508150800/{MD5}",
-        f"201508150800/{MD5}.mp3",
-        f"201508150800/{MD5[1:]}/a.mp3",
-        f"201508150800/{MD5}0/a.mp3",
-        f"201508150800/{MD5.upper()}/a.mp3",
-        f"201500150800/{MD5}/a.mp3",
-        f"201513150800/{MD5}/a.mp3",
-        f"201508320800/{MD5}/a.mp3",
-        f"201508002400/{MD5}/a.mp3",
-        f"201508152400/{MD5}/a.mp3",
-        f"201508150860/{MD5}/a.mp3",
-        f"191508150800/{MD5}/a.mp3",
-        f"2015081508000/{MD5}/a.mp3",
-        f"x/201508150800/{MD5}/a.mp3",
-        f"{MD5}/1598024587/a.mp3",  # a folder by time below one by user
-        f"{MD5}/45ce8100/a.mp3",
-        f"{MD5}/85ce8100/a.mp3",
-        f"{MD5}/55ce810/a.mp3",
-        f"{MD5}/55ce810g/a.mp3",
-        f"{MD5}/55ce8100/a",
-        f"x/{MD5}/55ce8100/a.mp3",
+        # a time and a digest, as CDNs of types B and C have it, and as uploads by minute and content do
+        f"201508150800/{MD5}/a.mp3",
+        f"201508150800/{MD5}/file",
+        f"{MD5}/55ce8100/a.mp3",
+        f"{MD5}/1598024587/a.mp3",
+        f"1598024587/{MD5}/a.mp3",
         "bcdn_token=/a.mp3",
         "x-bcdn_token=a/a.mp3",
         "x/bcdn_token=a/a.mp3",
         "edge-cache-token=/a.mp3",
         "x/edge-cache-token=a/a.mp3",
         "edge-cache-token=a/a",
+        "edge-cache-token=a.mp3",
+        "edge-cache-token/a.mp3",
+        "Edge-Cache-Token=a/a.mp3",
+        "token=a/a.mp3",
     ],
 )
 def test_paths_of_other_form_are_part_of_identity(path: str) -> None:
     url = f"https://h.example.com/{path}"
     assert without_signature(url) == url
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        [f"202601011200/{MD5}/speech.mp3", f"202601021200/{OTHER_MD5}/speech.mp3", f"202601021200/{MD5}/speech.mp3"],
+        [f"{MD5}/6955b900/speech.mp3", f"{OTHER_MD5}/6955b900/speech.mp3", f"{MD5}/6955b901/speech.mp3"],
+    ],
+    ids=["minute and content", "content and second"],
+)
+def test_uploads_by_time_and_content_stay_distinct_and_are_warned_of(layout: list[str]) -> None:
+    urls = [f"https://h.example.com/{path}" for path in layout]
+    assert len({of(audio=url) for url in urls}) == len({media(video=url) for url in urls}) == len(urls)
+    assert [unrecognised_signature(url) for url in urls] == [
+        "a part of its path looks like a signature or an expiry of an unknown kind"
+    ] * len(urls)
 
 
 # --- the request ------------------------------------------------------------------------------------------------------
@@ -834,6 +839,24 @@ def test_known_signature_is_not_warned_of(scheme: str) -> None:
         assert unrecognised_signature(signed(f"{AUDIO}?take=1", scheme, which, False)) is None
 
 
+@each_scheme
+def test_signature_that_may_name_the_file_is_warned_of_where_path_does_not(scheme: str) -> None:
+    for which in (1, 2):
+        warning = unrecognised_signature(signed("https://h.example.com/audio?take=1", scheme, which, False))
+        assert (warning is not None) is SCHEMES[scheme].generic
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name"), [("Fastly", "token"), ("UPYUN", "_upt"), ("Backblaze B2", "Authorization")]
+)
+def test_token_that_may_name_the_file_is_part_of_identity_and_warned_of(scheme: str, name: str) -> None:
+    first, again = (signed("https://h.example.com/audio", scheme, which, False) for which in (1, 2))
+    assert of(audio=first) != of(audio=again)
+    assert media(video=first) != media(video=again)
+    named = f"its parameter {name!r} looks like a signature or an expiry of an unknown kind"
+    assert unrecognised_signature(first) == unrecognised_signature(again) == named
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -855,7 +878,12 @@ def test_known_signature_is_not_warned_of(scheme: str) -> None:
         f"{AUDIO}?n=eyJh.eyJh",
         f"{AUDIO}?assign={MD5}",
         f"{AUDIO}?n=12345678-{MD5}",
-        f"https://h.example.com/201508150800/{MD5}/a.mp3",
+        *(f"https://h.example.com/{signature}/a.mp3" for pair in SIGNED_PATHS.values() for signature in pair),
+        f"https://h.example.com/201508150800/{MD5}.mp3",
+        f"https://h.example.com/191508150800/{MD5}/a.mp3",
+        f"https://h.example.com/2015081508000/{MD5}/a.mp3",
+        f"https://h.example.com/201508150800/{MD5}0/a.mp3",
+        "https://h.example.com/edge-cache-token=/a.mp3",
         f"https://h.example.com/{MD5}/clips/a.mp3",
         f"https://h.example.com/{MD5}/1234/a.mp3",
         f"https://h.example.com/20260101/{MD5}/a.mp3",
@@ -924,6 +952,10 @@ def test_unknown_signature_is_named_by_its_parameters(added: str, names: list[st
         f"{MD5}/6955b900/a",
         f"x/{MD5}/6955b900/a.mp3",
         f"1767225600/{MD5}/a.mp3",
+        f"201508150800/{MD5}/a.mp3",
+        f"x/201508150800/{MD5}/a",
+        "bcdn_token=a/a",
+        "x/edge-cache-token=a/a.mp3",
     ],
 )
 def test_unknown_signature_in_path_is_warned_of(path: str) -> None:
