@@ -247,6 +247,7 @@ def test_record_of_the_same_post_is_told_by_try_time_and_request(changes):
         record(Stage.SENDING).to_json() | {"stage": "half-way"},
         record(Stage.SUBMITTED).to_json() | {"video_task_id": ""},
         {key: value for key, value in record(Stage.RETURNED).to_json().items() if key != "video_task_id"},
+        {key: value for key, value in record(Stage.FAILED).to_json().items() if key != "video_task_id"},
         record(Stage.SENDING).to_json() | {"generation": "x"},
         record(Stage.SENDING).to_json() | {"version": 99},
         record(Stage.SENDING).to_json() | {"version": 0},
