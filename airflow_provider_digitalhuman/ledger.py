@@ -38,13 +38,18 @@ class Stage(StrEnum):
 class RunFacts(NamedTuple):
     """What tells a DAG run from another one of the same name.
 
-    :param started_at: ISO 8601; a clear of the run or of one of its tasks can change it. None if it is not known.
-    :param clears: how often tasks of the run have been cleared; it never decreases. None if it is not known.
-    :param row: the run's number in Airflow's database (2.11 only).
+    :param started_at: ISO 8601; a clear of the run or of one of its tasks, or queueing it again, can change it.
+    :param clears: how often tasks of the run have been cleared; it never decreases.
+    :param run_after: ISO 8601, Airflow's word for when the run was due (3.0 and later); it never changes. Of a run that
+        was triggered it is that moment.
+    :param row: the run's number in Airflow's database (2.11); it never changes.
+
+    None: not known.
     """
 
     started_at: str | None = None
     clears: int | None = None
+    run_after: str | None = None
     row: int | None = None
 
     def differs_in(self, field: str, other: "RunFacts") -> bool:
@@ -63,7 +68,8 @@ class Attempt(NamedTuple):
         another number.
     :param try_number: Airflow's.
     :param retries: the task's, in the present DAG file.
-    :param mapped: whether the task instance is one of several of a mapped task.
+    :param one_of_many: whether the task instance can come to stand for another input: one of several of a mapped task,
+        or a task of the author's own code.
     :param run: what is known of the DAG run.
     """
 
@@ -73,7 +79,7 @@ class Attempt(NamedTuple):
     generation: int
     try_number: int
     retries: int
-    mapped: bool
+    one_of_many: bool
     run: RunFacts
 
 
@@ -203,34 +209,32 @@ def what_happened(record: SubmissionRecord, attempt: Attempt) -> Happened:
     """Tell why ``attempt`` runs, from what Airflow lets a task know."""
     if _is_of_another_run(record, attempt):
         return Happened.OTHER_RUN
+    # A try that is no later one than the record's belongs to a task instance that was deleted and made again.
+    if record.try_number >= attempt.try_number:
+        return Happened.EITHER
     if record.generation != attempt.generation:
         return Happened.CLEAR
     return Happened.EITHER if _may_be_cleared(record, attempt) else Happened.RETRY
 
 
 def _is_of_another_run(record: SubmissionRecord, attempt: Attempt) -> bool:
-    """Tell whether that is certain."""
+    """Tell whether that is certain. A new ``started_at`` does not prove it: a run can be queued again."""
     then, now = record.run, attempt.run
     if then is None:
         return False
-    if then.differs_in("row", now):
-        return True
-    if then.differs_in("clears", now):
-        return (now.clears or 0) < (then.clears or 0)
-    # A run that a person puts back to "queued" starts anew, too, but the tries of its tasks go on counting.
-    return then.differs_in("started_at", now) and record.try_number >= attempt.try_number
+    fewer_clears = then.differs_in("clears", now) and (now.clears or 0) < (then.clears or 0)
+    return fewer_clears or then.differs_in("row", now) or then.differs_in("run_after", now)
 
 
 def _may_be_cleared(record: SubmissionRecord, attempt: Attempt) -> bool:
     """Tell whether a clear can have left ``ti.max_tries`` at the same number: the tries so far + retries.
 
-    That is so where ``retries`` was lowered in the DAG file. And a try that is no later one than the record's belongs
-    to a task instance that was deleted and made again.
+    That is so where ``retries`` was lowered in the DAG file.
     """
-    edited = record.retries != attempt.retries
-    made_again = record.try_number >= attempt.try_number
     then, now = record.run, attempt.run
-    return edited or made_again or then is None or then.differs_in("clears", now) or then.differs_in("started_at", now)
+    if then is None or record.retries != attempt.retries:
+        return True
+    return then.differs_in("clears", now) or then.differs_in("started_at", now)
 
 
 class Send(NamedTuple):
@@ -306,7 +310,6 @@ def _decide_submitted(record: SubmissionRecord, attempt: Attempt, happened: Happ
         return Send(f"the task was cleared and {differs}")
     if happened is Happened.EITHER:
         return Stop(f"{differs}, and Airflow does not tell whether this is a retry or a clear", unknown=False)
-    # Where a task is mapped, another input can stand at this index by now: its video is not this one.
-    if attempt.mapped and not record.has_media_of(attempt):
-        return Stop(f"{differs}: another input stands at this map index", unknown=False)
+    if attempt.one_of_many and not record.has_media_of(attempt):
+        return Stop(f"{differs}: this task instance stands for another input by now", unknown=False)
     return Resume(f"a video was already submitted and paid for; {differs}", differs=True)

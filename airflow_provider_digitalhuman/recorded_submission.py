@@ -1,10 +1,16 @@
 """A paid submission from any running task, with the record that the create operator keeps."""
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_digitalhuman.compat import has_succeeded
-from airflow_provider_digitalhuman.exceptions import DigitalHumanError, VideoFailedError
+from airflow_provider_digitalhuman.exceptions import (
+    DigitalHumanError,
+    LedgerError,
+    VideoFailedError,
+    VideoTaskNotFoundError,
+)
 from airflow_provider_digitalhuman.ledger import Send
 from airflow_provider_digitalhuman.ledger_stores import store_for
 from airflow_provider_digitalhuman.submission import Submission, TryFacts
@@ -19,33 +25,47 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+_one_at_a_time = threading.Lock()
+"""A task instance has one record: its threads wait for each other."""
+
+
 def create_recorded(hook: "DigitalHumanHook", request: "VideoRequest", context: "Context") -> "VideoTask":
     """Submit ``request`` unless this task instance has paid for it already; see :meth:`DigitalHumanHook.create_video`.
 
     :param context: Airflow's, of the running task.
+    :raises LedgerError: if the context holds no place for the record; nothing was sent.
     """
-    base_url = hook.settings.base_url
+    base_url, task, store = hook.settings.base_url, context["ti"].task, store_for(context, durable=True)
     request.check_reachable_from(base_url)
-    task = context["ti"].task
-    submission = Submission(store_for(context, durable=True), TryFacts.of(context, task.retries))
-    if isinstance(submission.decide(request, base_url), Send):
-        video_task = hook.create_video(request, observer=submission)
-    else:
-        video_task = current_task(hook, submission.recorded_task(), request.video_url)
-    end_record_on_success(task, submission)
+    if not store.outlasts_try:
+        raise LedgerError(
+            "context holds no task_state_store, so the record of the submission would not outlast this try: nothing was"
+            " sent. Give the context that Airflow passes to the running task."
+        )
+    with _one_at_a_time:
+        submission = Submission(store, TryFacts.of(context, task.retries, own_code=True))
+        if isinstance(submission.decide(request, base_url), Send):
+            video_task = hook.create_video(request, observer=submission)
+        else:
+            video_task = current_task(hook, submission, request.video_url)
+        end_record_on_success(task, submission)
     if video_task.is_failed:
         submission.failed(VideoFailedError(f"The vendor ended it as {video_task.status!r}.", video_task))
     return video_task
 
 
-def current_task(hook: "DigitalHumanHook", recorded: "VideoTask", sent_video_url: str) -> "VideoTask":
+def current_task(hook: "DigitalHumanHook", submission: Submission, sent_video_url: str) -> "VideoTask":
     """Return the state of a video that was submitted before: as the API reports it now, else as it was recorded.
 
     :param sent_video_url: the clip that the video is made of.
+    :raises VideoTaskNotFoundError: if a person has named an ID that the API does not know.
     """
+    recorded = submission.recorded_task()
     try:
         return hook.get_video(recorded.id, sent_video_url)
     except DigitalHumanError as error:
+        if submission.is_adopted and isinstance(error, VideoTaskNotFoundError):
+            raise
         log.warning("The state of video task %s could not be asked for: %s", recorded.id, error)
         return recorded
 

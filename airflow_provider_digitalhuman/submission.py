@@ -25,6 +25,7 @@ from airflow_provider_digitalhuman.fingerprint import (
     unrecognised_signature,
 )
 from airflow_provider_digitalhuman.ledger import (
+    ADOPTED,
     Attempt,
     Resume,
     RunFacts,
@@ -59,6 +60,7 @@ class TryFacts(NamedTuple):
     :param try_number: Airflow's.
     :param retries: the task's.
     :param run: the DAG run.
+    :param own_code: whether the author's own code submits, which can ask for one video and then for another.
     """
 
     address: TaskAddress
@@ -66,15 +68,16 @@ class TryFacts(NamedTuple):
     try_number: int
     retries: int
     run: RunFacts
+    own_code: bool
 
     @classmethod
-    def of(cls, context: "Context", retries: int | None) -> "TryFacts":
+    def of(cls, context: "Context", retries: int | None, *, own_code: bool = False) -> "TryFacts":
         """Read them from Airflow's context.
 
         :param retries: the task's, in the present DAG file.
         """
-        ti = context["ti"]
-        return cls(TaskAddress.of(ti), ti.max_tries, ti.try_number, retries or 0, _run_facts(context.get("dag_run")))
+        ti, run = context["ti"], _run_facts(context.get("dag_run"))
+        return cls(TaskAddress.of(ti), ti.max_tries, ti.try_number, retries or 0, run, own_code)
 
 
 class Submission:
@@ -180,6 +183,11 @@ class Submission:
             raise LedgerError("The record of the submission holds no video task.")
         return VideoTask.from_dict({"id": self.record.video_task_id, **(self.record.video_task or {})})
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether a person has named the video."""
+        return self.record is not None and self.record.fingerprint == ADOPTED
+
     def check_is_of(self, video_task_id: str) -> None:
         """Refuse what is known of a video that the task instance does not go on with any more.
 
@@ -226,7 +234,7 @@ class Submission:
             generation=facts.generation,
             try_number=facts.try_number,
             retries=facts.retries,
-            mapped=facts.address.map_index >= 0,
+            one_of_many=facts.own_code or facts.address.map_index >= 0,
             run=facts.run,
         )
 
@@ -359,10 +367,14 @@ def _warn_of_unrecognised_signatures(request: "VideoRequest") -> None:
 
 
 def _run_facts(dag_run: Any) -> RunFacts:
-    start = getattr(dag_run, "start_date", None)
+    def moment(name: str) -> str | None:
+        value = getattr(dag_run, name, None)
+        return value.astimezone(UTC).isoformat() if value else None
+
     return RunFacts(
-        started_at=start.astimezone(UTC).isoformat() if start else None,
+        started_at=moment("start_date"),
         clears=getattr(dag_run, "clear_number", None),
+        run_after=moment("run_after"),
         row=getattr(dag_run, "id", None),
     )
 

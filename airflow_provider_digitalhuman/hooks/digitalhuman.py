@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseHook
 
 from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
 from airflow_provider_digitalhuman.compat import final_if_unknown
@@ -56,6 +56,27 @@ class SubmissionObserver(Protocol):
 
     def accepted(self, task: "VideoTask") -> None:
         """The API took the task and named its ID."""
+
+
+class _Outcome:
+    """Remembers, within one call, what became of its last POST."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.known = ""
+        self.video_task_id: str | None = None
+
+    def sending(self) -> None:
+        self.is_open = False
+
+    def not_accepted(self, why: DigitalHumanError) -> None:
+        self.is_open = False
+
+    def outcome_unknown(self, why: SubmissionUnknownError) -> None:
+        self.is_open, self.known, self.video_task_id = True, str(why), why.video_task_id
+
+    def accepted(self, task: "VideoTask") -> None:
+        self.is_open, self.known, self.video_task_id = True, "The video was accepted.", task.id
 
 
 class DigitalHumanHook(BaseHook):
@@ -170,10 +191,19 @@ class DigitalHumanHook(BaseHook):
             return self._submit(request, observer)
         with final_if_unknown():
             if context is None:
-                return self._submit(request, None)
+                return self._submit_unrecorded(request)
             from airflow_provider_digitalhuman.recorded_submission import create_recorded
 
             return create_recorded(self, request, context)
+
+    def _submit_unrecorded(self, request: "VideoRequest") -> "VideoTask":
+        outcome = _Outcome()
+        try:
+            return self._submit(request, outcome)
+        except AirflowTaskTimeout as error:
+            if outcome.is_open:  # a retry would pay again
+                raise SubmissionUnknownError(f"{error} {outcome.known}", video_task_id=outcome.video_task_id) from error
+            raise
 
     def _submit(self, request: "VideoRequest", observer: SubmissionObserver | None) -> "VideoTask":
         request.check_reachable_from(self.settings.base_url)

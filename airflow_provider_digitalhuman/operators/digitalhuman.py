@@ -253,8 +253,9 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             return hook.create_video(request, observer=submission)
         from airflow_provider_digitalhuman.recorded_submission import current_task
 
-        recorded = submission.recorded_task()
-        return recorded if self.wait_for_completion else current_task(hook, recorded, self.video_url)
+        if self.wait_for_completion:
+            return submission.recorded_task()
+        return current_task(hook, submission, self.video_url)
 
     def _request(self, hook: DigitalHumanHook) -> VideoRequest:
         return VideoRequest(

@@ -24,7 +24,8 @@ from airflow_provider_digitalhuman.ledger import (
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "ledger.md"
 SAME, OTHER = "2:aaaaaaaaaaaaaaaa", "2:bbbbbbbbbbbbbbbb"
 FIRST, CLEARED = 3, 5  # ti.max_tries before and after a clear
-RUN = RunFacts("2026-11-28T20:00:00+00:00", clears=0)
+RUN = RunFacts("2026-11-28T20:00:00+00:00", clears=0, run_after="2026-11-28T19:59:00+00:00")
+LATER = "2026-11-29T08:00:00+00:00"
 DECISIONS = {"submits": Send, "resumes": Resume, "fails": Stop}
 STATES = ("none", "released", "sending", "unknown", "submitted", "adopted", "failed", "returned")
 REQUESTS = ("same", "differs", "other media of a mapped task")
@@ -40,7 +41,7 @@ def record(stage: Stage, **changes) -> SubmissionRecord:
 
 def attempt(**changes) -> Attempt:
     fields = {"fingerprint": SAME, "legacy_fingerprint": "old", "media": SAME, "generation": FIRST, "try_number": 2}
-    return Attempt(**(fields | {"retries": 2, "mapped": False, "run": RUN} | changes))
+    return Attempt(**(fields | {"retries": 2, "one_of_many": False, "run": RUN} | changes))
 
 
 def table() -> list[dict[str, str]]:
@@ -62,12 +63,12 @@ def attempt_after(happened: str, request: str) -> Attempt:
         "retry": {},
         "clear": {"generation": CLEARED},
         "either": {"retries": 0},
-        "other run": {"try_number": 1, "run": RunFacts("2026-11-29T08:00:00+00:00")},
+        "other run": {"try_number": 1, "run": RunFacts(LATER, clears=0, run_after=LATER)},
     }[happened]
     requests = {
         "same": {},
         "differs": {"fingerprint": OTHER, "media": OTHER},
-        "other media of a mapped task": {"fingerprint": OTHER, "media": OTHER, "mapped": True},
+        "other media of a mapped task": {"fingerprint": OTHER, "media": OTHER, "one_of_many": True},
     }[request]
     return attempt(**numbers, **requests)
 
@@ -126,8 +127,10 @@ def test_failed_video_is_made_again_only_where_the_author_said_so():
         ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=1)}, Happened.EITHER),
         ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=0), "generation": CLEARED}, Happened.CLEAR),
         ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=1), "generation": CLEARED}, Happened.CLEAR),
-        ({"run": RunFacts("2026-11-29T08:00:00+00:00"), "try_number": 1}, Happened.OTHER_RUN),
-        ({"run": RunFacts("2026-11-29T08:00:00+00:00")}, Happened.EITHER),  # a run can be put back to "queued"
+        ({"run": RUN._replace(run_after=LATER)}, Happened.OTHER_RUN),
+        ({"run": RUN._replace(started_at=LATER)}, Happened.EITHER),  # a run can be queued again ...
+        ({"run": RUN._replace(started_at=LATER), "try_number": 1}, Happened.EITHER),  # ... its task deleted before
+        ({"generation": CLEARED, "try_number": 1}, Happened.EITHER),  # deleted, and retries edited
         ({"run": RunFacts()}, Happened.RETRY),  # not known
         ({"run": RunFacts("2026-11-29T08:00:00+00:00", clears=1), "try_number": 1}, Happened.EITHER),
     ],
@@ -144,6 +147,9 @@ def test_cause_of_a_try_is_read_from_airflows_numbers(changes, happened):
         (RunFacts("a", clears=0, row=7), RunFacts("b", clears=1, row=8), Happened.OTHER_RUN),
         (RunFacts("a", row=7), RunFacts("a", row=8), Happened.OTHER_RUN),
         (RunFacts("a", row=7), RunFacts("a", row=7), Happened.RETRY),
+        (RunFacts("a", row=7), RunFacts("b", row=7), Happened.EITHER),
+        (RunFacts("a", run_after="c"), RunFacts("a", run_after="d"), Happened.OTHER_RUN),
+        (RunFacts("a", row=7), RunFacts("a", run_after="d"), Happened.RETRY),  # after an upgrade from 2.11
         (RunFacts("a", row=7), RunFacts("a", row=None), Happened.RETRY),  # after an upgrade from 2.11
         (RunFacts(None), RunFacts("b"), Happened.RETRY),
         (None, RunFacts("b"), Happened.EITHER),  # a record of version 1
@@ -161,13 +167,13 @@ def test_record_of_version_1_leaves_open_whether_a_retry_or_a_clear_happened():
 
 
 def test_mapped_task_with_another_model_goes_on_with_its_own_media():
-    changed = decide(record(Stage.SUBMITTED), attempt(fingerprint=OTHER, mapped=True))
+    changed = decide(record(Stage.SUBMITTED), attempt(fingerprint=OTHER, one_of_many=True))
     assert changed == Resume(changed.why, differs=True)
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-def test_warning_about_a_changed_request_is_asked_for_on_a_retry(mapped):
-    assert not decide(record(Stage.SUBMITTED), attempt(mapped=mapped)).differs
+@pytest.mark.parametrize("one_of_many", [True, False])
+def test_warning_about_a_changed_request_is_asked_for_on_a_retry(one_of_many):
+    assert not decide(record(Stage.SUBMITTED), attempt(one_of_many=one_of_many)).differs
     assert decide(record(Stage.SUBMITTED), attempt(fingerprint=OTHER)).differs
 
 

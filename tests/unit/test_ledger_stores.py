@@ -210,7 +210,7 @@ def task_state_store(state, *, keeps_copy=False):
 
 
 def begun(record_store, try_number=1, generation=0):
-    submission = Submission(record_store, TryFacts(ADDRESS, generation, try_number, 0, RunFacts()))
+    submission = Submission(record_store, TryFacts(ADDRESS, generation, try_number, 0, RunFacts(), False))
     return submission, isinstance(submission.decide(REQUEST, "https://api.example.com"), Send)
 
 

@@ -1,14 +1,21 @@
 """The hook alone, called from a task of one's own: with the task's context it pays at most once."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_digitalhuman import compat, recorded_submission
 from airflow_provider_digitalhuman.api.request import VideoRequest
-from airflow_provider_digitalhuman.exceptions import RequestChangedError, SubmissionUnknownError
+from airflow_provider_digitalhuman.exceptions import (
+    LedgerError,
+    RequestChangedError,
+    SubmissionUnknownError,
+    VideoTaskNotFoundError,
+)
+from airflow_provider_digitalhuman.ledger import ADOPTED
 from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
 from tests.unit.raw_server import answering, http_answer
 
@@ -113,6 +120,77 @@ def test_hook_with_context_refuses_a_second_video_in_the_same_try(connect, serve
     hook.create_video(request(server), context=task_context)
     with pytest.raises(RequestChangedError, match="v1") as caught:
         hook.create_video(request(server, "b"), context=task_context)
+    assert isinstance(caught.value, AirflowFailException)
+    assert server.posts == 1
+
+
+def test_hook_with_context_refuses_a_second_video_in_a_later_try(connect, serve, task_context, ti):
+    server = serve(answering(ACCEPTED, PROCESSING))
+    hook = connect(server.url)
+    hook.create_video(request(server), context=task_context)
+    next_try(ti)
+    assert hook.create_video(request(server), context=task_context).id == "v1"
+    with pytest.raises(RequestChangedError, match="v1"):
+        hook.create_video(request(server, "b"), context=task_context)
+    assert server.posts == 1
+
+
+def test_hook_with_context_sends_one_post_from_many_threads(connect, serve, task_context):
+    server = serve(answering(ACCEPTED, PROCESSING))
+    hook = connect(server.url)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: hook.create_video(request(server), context=task_context).id, range(4)))
+    assert (made, server.posts) == (["v1"] * 4, 1)
+
+
+def test_hook_with_context_sends_nothing_where_no_record_outlasts_the_try(connect, serve, ti, monkeypatch):
+    server = serve(answering(ACCEPTED, PROCESSING))
+    ti.task = SimpleNamespace(retries=2, on_success_callback=None)
+    monkeypatch.setattr(compat, "HAS_TASK_STATE_STORE", True)
+    with pytest.raises(LedgerError, match="no task_state_store"):
+        connect(server.url).create_video(request(server), context={"ti": ti})
+    assert server.posts == 0
+
+
+def test_hook_with_context_lets_a_clear_submit_after_the_vendor_has_failed_the_video(connect, serve, task_context, ti):
+    failed = http_answer(200, json.dumps({**TASK, "status": "failed", "error": "policy"}))
+    server = serve(answering(ACCEPTED, failed))
+    hook = connect(server.url)
+    assert not hook.create_video(request(server), context=task_context).is_failed
+    next_try(ti)
+    assert hook.create_video(request(server), context=task_context).is_failed
+    assert server.posts == 1
+    next_try(ti, cleared=True)
+    assert not hook.create_video(request(server), context=task_context).is_failed
+    assert server.posts == 2
+
+
+def test_adopted_id_that_the_api_does_not_know_is_not_returned(connect, serve, task_context, ti, records, waits):
+    server = serve(answering(ACCEPTED, http_answer(404, json.dumps({"message": "No handler found"}))))
+    hook = connect(server.url)
+    hook.create_video(request(server), context=task_context)
+    next_try(ti)
+    assert hook.create_video(request(server), context=task_context).id == "v1", "an outage says the same"
+    for key, text in records.values.items():
+        records.values[key] = json.dumps(json.loads(text) | {"fingerprint": ADOPTED})
+    next_try(ti)
+    with pytest.raises(VideoTaskNotFoundError):
+        hook.create_video(request(server), context=task_context)
+
+
+def test_execution_timeout_in_a_bare_call_ends_the_retries_once_the_request_has_left(connect, serve, monkeypatch):
+    def strikes(*_):
+        raise AirflowTaskTimeout("execution_timeout")
+
+    server = serve(answering(ACCEPTED, PROCESSING))
+    with monkeypatch.context() as before:
+        before.setattr("airflow_provider_digitalhuman.hooks.transport.json.dumps", strikes)
+        with pytest.raises(AirflowTaskTimeout):
+            connect(server.url).create_video(request(server))
+    assert server.posts == 0
+    monkeypatch.setattr("airflow_provider_digitalhuman.api.response.read_create", strikes)
+    with pytest.raises(SubmissionUnknownError, match="execution_timeout") as caught:
+        connect(server.url).create_video(request(server))
     assert isinstance(caught.value, AirflowFailException)
     assert server.posts == 1
 

@@ -104,8 +104,8 @@ class Flaky(LastingStore):
             raise Died
 
 
-def of_try(*, generation=1, try_number=1, retries=0, address=ADDRESS, run=None):
-    return TryFacts(address, generation, try_number, retries, run or RunFacts())
+def of_try(*, generation=1, try_number=1, retries=0, address=ADDRESS, run=None, own_code=False):
+    return TryFacts(address, generation, try_number, retries, run or RunFacts(), own_code)
 
 
 def attempt(store, *, request=REQUEST, unknown="fail", failed="fail", **facts):
@@ -153,7 +153,7 @@ def test_signature_that_is_not_recognised_is_warned_of_before_paying(field, capl
 
 
 def test_record_holds_what_tells_requests_tries_and_runs_apart():
-    store, run = LastingStore(), RunFacts("2026-11-28T20:00:00+00:00", 3, 17)
+    store, run = LastingStore(), RunFacts("2026-11-28T20:00:00+00:00", 3, "2026-11-28T19:00:00+00:00", 17)
     submitted(store, generation=5, try_number=2, retries=4, run=run)
     record = SubmissionRecord.from_json(store.read())
     assert (record.generation, record.try_number, record.retries, record.run) == (5, 2, 4, run)
@@ -168,12 +168,13 @@ def test_record_holds_what_tells_requests_tries_and_runs_apart():
 def test_try_facts_are_read_from_airflows_context():
     start = datetime(2026, 11, 28, 21, tzinfo=UTC)
     ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=2, max_tries=4, try_number=3)
-    context = {"ti": ti, "dag_run": SimpleNamespace(start_date=start, clear_number=1)}
-    assert TryFacts.of(context, 2) == TryFacts(
-        TaskAddress("d", "r", "t", 2), 4, 3, 2, RunFacts("2026-11-28T21:00:00+00:00", 1, None)
-    )
+    due = datetime(2026, 11, 28, 20, tzinfo=UTC)
+    context = {"ti": ti, "dag_run": SimpleNamespace(start_date=start, clear_number=1, run_after=due)}
+    run = RunFacts("2026-11-28T21:00:00+00:00", 1, "2026-11-28T20:00:00+00:00", None)
+    assert TryFacts.of(context, 2) == TryFacts(TaskAddress("d", "r", "t", 2), 4, 3, 2, run, False)
+    assert TryFacts.of(context, 2, own_code=True).own_code
     context["dag_run"] = SimpleNamespace(start_date=None, clear_number=None, id=7)
-    assert TryFacts.of(context, None).run == RunFacts(None, None, 7)
+    assert TryFacts.of(context, None).run == RunFacts(None, None, None, 7)
     assert TryFacts.of({"ti": ti}, None).retries == 0
 
 
@@ -259,6 +260,14 @@ def test_retry_of_a_mapped_task_does_not_return_another_inputs_video():
         assert known in str(caught.value)
     assert store.read()["stage"] == "submitted"
     assert not attempt(store, address=address, try_number=3)[1], "its own input is there again"
+
+
+def test_retry_of_own_code_does_not_return_another_requests_video():
+    store = LastingStore()
+    submitted(store, own_code=True)
+    assert not attempt(store, try_number=2, own_code=True)[1]
+    with pytest.raises(RequestChangedError):  # the second call of the same task
+        attempt(store, try_number=2, own_code=True, request=OTHER)
 
 
 def test_changed_request_fails_where_airflow_does_not_tell_a_retry_from_a_clear():
