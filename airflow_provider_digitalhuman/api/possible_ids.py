@@ -6,8 +6,8 @@ is no JSON as a whole.
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Collection, Iterator
+from typing import Any, Final
 
 from airflow_provider_digitalhuman.api.answer import Answer
 
@@ -18,16 +18,128 @@ _ALL_NAMES: Final = ("id", *_OTHER_NAMES)
 _NAMED_ID: Final = (
     r'(?is)"((?:task_?|video_?|project_?)?id)"\s*:\s*\[?\s*(?:"((?:[^"\\]|\\.)*)"|(-?\d{1,40})(?=\s*[,}\]\r\n]))'
 )
+_NO_TASK: Final = (
+    *("requestid", "traceid", "spanid", "logid", "userid", "uid", "appid", "sessionid", "tenantid"),
+    *("paid", "unpaid", "valid", "invalid"),
+)
+"""Names that end with "id", and name no task; without the underscore, and in lower case."""
+_ID_LIKE: Final = r"(?!\w+://)\S{1,200}"
 
 
-def task_ids(answer: Answer) -> tuple[str, ...]:
-    """Return the values that name a task in ``answer`` by another name than ``id``; the best known name first."""
-    return _found(answer, _OTHER_NAMES)
+def task_ids(answer: Answer, status_words: Collection[str], any_id: bool) -> tuple[str, ...]:
+    """Return the values that name a task in an answer that is no acceptance; the surest first.
+
+    :param status_words: an ``id`` in an object whose ``status`` is one of them names a task, at any depth.
+    :param any_id: whether any other ``id`` does as well, except inside ``error``: where the create would be sent again.
+    """
+    payload = _payload(answer)
+    if payload is None:  # no JSON: which object an ID belongs to cannot be told
+        named = ("id",) if any_id or _has_status(answer, status_words) else ()
+        return _found(answer, (*_OTHER_NAMES, *named))
+    with_status = [
+        value for fields in _objects(payload) if _word(fields) in status_words for value in _id_values(answer, fields)
+    ]
+    others = [value for fields in _objects(payload, besides="error") for value in _id_values(answer, fields)]
+    return tuple(dict.fromkeys((*with_status, *_found(answer, _OTHER_NAMES), *(others if any_id else ()))))
 
 
 def possible_ids(answer: Answer) -> tuple[str, ...]:
-    """Return all values in ``answer`` that can be the ID of a video task; those of the field ``id`` first."""
-    return _found(answer, _ALL_NAMES)
+    """Return all values in ``answer`` that can be the ID of a video task.
+
+    Those of the field ``id`` come first, those under documented names next; what only looks like an ID comes last.
+    """
+    return tuple(dict.fromkeys((*_found(answer, _ALL_NAMES), *_id_like(answer))))
+
+
+def holds_data(answer: Answer) -> bool:
+    """Return whether ``data`` or ``result`` holds any value: then an error code alone does not prove a refusal."""
+    return any(
+        value is not None and not isinstance(value, dict | list) and str(value).strip()
+        for content in _contents(answer)
+        for value in _values(content)
+    )
+
+
+def _id_like(answer: Answer) -> Iterator[str]:
+    """Yield a plain value of ``data`` and ``result``, and those in there whose name ends with "id"."""
+    for content in _contents(answer):
+        plain = content if isinstance(content, list) else [content]
+        named = [
+            item
+            for fields in _objects(content)
+            for name, item in fields.items()
+            if name.endswith("id") and name.replace("_", "").replace("-", "") not in _NO_TASK
+        ]
+        for value in (*plain, *named):
+            text = _id_text(answer, value)
+            if re.fullmatch(_ID_LIKE, text):
+                yield text
+
+
+def _contents(answer: Answer) -> list[Any]:
+    payload = _payload(answer)
+    return [_opened(payload.get(name)) for name in ("data", "result")] if isinstance(payload, dict) else []
+
+
+def _payload(answer: Answer) -> Any:
+    """Return the body's JSON at its whole depth, also where its characters are not UTF-8; None if it is no JSON."""
+    try:
+        return json.loads(_text(answer.body))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _values(content: Any, besides: str | None = None) -> Iterator[Any]:
+    """Yield ``content`` and all values in it, also in JSON as a text in JSON, except under the name ``besides``."""
+    queue = [content]
+    for value in queue:  # which grows meanwhile: there is no depth that is too deep
+        value = _opened(value)
+        yield value
+        if isinstance(value, dict):
+            queue.extend(item for name, item in value.items() if name != besides)
+        elif isinstance(value, list):
+            queue.extend(value)
+
+
+def _opened(value: Any) -> Any:
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            pass
+    return value
+
+
+def _objects(content: Any, besides: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield all objects in ``content``, their names in lower case."""
+    for value in _values(content, besides):
+        if isinstance(value, dict):
+            yield {name.lower(): item for name, item in value.items()}
+
+
+def _word(fields: dict[str, Any]) -> str:
+    word = fields.get("status")
+    return word.strip().lower() if isinstance(word, str) else ""
+
+
+def _id_values(answer: Answer, fields: dict[str, Any]) -> Iterator[str]:
+    value = fields.get("id")
+    for item in value if isinstance(value, list) else [value]:
+        if text := _id_text(answer, item):
+            yield text
+
+
+def _id_text(answer: Answer, value: Any) -> str:
+    """Return ``value`` as the reader keeps IDs; empty if it can be none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) < 10**40 else ""
+    text = answer.storable_id(value) if isinstance(value, str) else ""
+    return text if text.strip() else ""
+
+
+def _has_status(answer: Answer, status_words: Collection[str]) -> bool:
+    pattern = rf'(?i)"status"\s*:\s*"\s*(?:{"|".join(status_words)})\s*"'
+    return any(re.search(pattern, text) for text in _texts(answer))
 
 
 def _found(answer: Answer, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import pendulum
 
 from airflow_provider_digitalhuman.api.answer import URL_ALIASES, Answer
 from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER
-from airflow_provider_digitalhuman.api.possible_ids import possible_ids, task_ids
+from airflow_provider_digitalhuman.api.possible_ids import holds_data, possible_ids, task_ids
 from airflow_provider_digitalhuman.api.redact import excerpt
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
@@ -126,18 +126,16 @@ def read_create(answer: Answer, sent_video_url: str | None = None) -> VideoTask:
     payload = answer.json_object()
     task = _task_object(payload)
     task_id = _task_id(task)
-    if 200 <= answer.http_status < 300:
-        if task_id is not None:
-            if len(answer.body) > MAX_ANSWER:  # more than goes into XCom
-                task = {name: task[name] for name in _DOCUMENTED if name in task}
-            return _to_task(task, task_id, payload, sent_video_url)
-    # An id alone can be the request's, as some gateways put it into an error; but a 429 allows another POST.
-    elif task_id is not None and (_status_word(task) in _VOCABULARY or answer.http_status == 429):
-        raise _unknown(answer, f"it names a task ({task_id}) although its HTTP status says failure", task_id)
-    if named := task_ids(answer):
+    is_2xx = 200 <= answer.http_status < 300
+    if is_2xx and task_id is not None:
+        return _to_task(_kept(task, payload, len(answer.body)), task_id, payload, sent_video_url)
+    code = _error_code(payload) if is_2xx else None
+    # An id alone can be the request's, as some gateways put it into an error; but a rate limit allows another POST.
+    any_id = answer.http_status == 429 or _meaning(code) == "rate_limit"
+    if named := task_ids(answer, _VOCABULARY, any_id):
         raise _unknown(answer, f"it names a task ({named[0]}) although it is no acceptance", *named)
-    if 200 <= answer.http_status < 300:
-        _raise_create_without_id(answer, payload)
+    if is_2xx:
+        _raise_create_without_id(answer, code)
     _raise_create_http_error(answer)
 
 
@@ -192,14 +190,17 @@ _REDIRECTS: Final = frozenset({301, 307, 308})
 _BALANCE_WORDS: Final = r"(?i)余额|欠费|充值|arrears|(?<!im)balance(?![dr])|insufficient.?(?:credit|fund|quota)"
 _MILLISECONDS_FROM: Final = 1e12
 _DOCUMENTED: Final = ("id", "object", "created", "model", "status", "video_url", "md5", "error", *URL_ALIASES)
+_ID_OUTSIDE: Final = "id_outside_data"
+"""The name in ``raw`` of an ID that was not taken: the one inside ``data`` was."""
 _MOST_SHOWN: Final = 5
 """IDs beside the first one that an error names."""
 
 
-def _raise_create_without_id(answer: Answer, payload: Mapping[str, Any] | None) -> NoReturn:
-    code = _error_code(payload)
+def _raise_create_without_id(answer: Answer, code: str | None) -> NoReturn:
     if code is None:
         raise _unknown(answer, "it carries neither a task ID nor an error code")
+    if holds_data(answer):
+        raise _unknown(answer, "it holds data beside the error code, which can name a task")
     said = f"The API did not accept the video: {answer.describe()}."
     match _meaning(code):
         case "authentication":
@@ -266,12 +267,28 @@ def unknown_with_ids(message: str, answer: Answer | None, *named: str) -> Submis
 
 
 def _task_object(payload: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return the object that describes the task: the one with the ID, inside ``data`` or the whole."""
+    """Return the object that describes the task: the one with the ID, inside ``data`` or the whole.
+
+    Of two IDs the one inside ``data`` is taken, unless only the other one has a status beside it.
+    """
     payload = payload or {}
     inner = payload.get("data")
-    if not isinstance(inner, dict) or (_task_id(inner) is None and _task_id(payload) is not None):
+    if not isinstance(inner, dict):
         return payload
+    if _task_id(payload) is not None:
+        is_task = _status_word(payload) in _VOCABULARY and _status_word(inner) is None
+        return payload if is_task or _task_id(inner) is None else inner
     return inner if _task_id(inner) is not None or _status_word(inner) is not None else payload
+
+
+def _kept(task: Mapping[str, Any], payload: Mapping[str, Any] | None, size: int) -> Mapping[str, Any]:
+    """Return what is kept of an accepted task: not more than goes into XCom, and an ID outside ``data`` with it.
+
+    :param size: bytes of the answer.
+    """
+    kept = task if size <= MAX_ANSWER else {name: task[name] for name in _DOCUMENTED if name in task}
+    outside = _task_id(payload or {})
+    return kept if outside in (None, _task_id(task)) else {**kept, _ID_OUTSIDE: outside}
 
 
 def _task_id(task: Mapping[str, Any]) -> str | None:

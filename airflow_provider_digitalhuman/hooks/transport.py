@@ -154,7 +154,7 @@ def _header(response: httpcore.Response, wanted: bytes) -> str | None:
 class RequestMonitor:
     """What became of one request: whether a byte of it can have left this machine, and what came of its answer.
 
-    :param latest_first_byte: Unix seconds after which its first byte must not leave any more; None for any time. By the
+    :param latest_first_byte: Unix seconds after which no byte of it must leave any more; None for any time. By the
         wall clock, as the other one stands still with a suspended machine.
     """
 
@@ -183,12 +183,15 @@ class RequestMonitor:
     def leaving(self, data: bytes) -> None:
         """Note what is written next; what fails before the request's first bytes was not sent.
 
-        :raises TimeoutError: where it is too late for them.
+        :raises TimeoutError: where it is too late for them, or for the rest: a request without its end is carried out
+            by no server that keeps to HTTP, but nothing proves it.
         """
-        if data and not self.request_left and not data.startswith(_TO_A_PROXY):
-            late = time.time() - self._latest_first_byte if self._latest_first_byte is not None else 0.0
-            if late > 0:
-                raise TimeoutError(f"this process stood still, the request is {late:.0f} s too late")
+        if not data or (not self.request_left and data.startswith(_TO_A_PROXY)):
+            return
+        late = time.time() - self._latest_first_byte if self._latest_first_byte is not None else 0.0
+        if late > 0:
+            raise TimeoutError(f"this process stood still, the request is {late:.0f} s too late")
+        if not self.request_left:
             self.request_left = True
             self._deadline = time.monotonic() + self._seconds
 

@@ -184,6 +184,19 @@ ONE_POST: list[Case] = [
     *cases("F25", "other_id_name", UNKNOWN, *BOTH, code="204"),
     *cases("F25", "other_id_name", UNKNOWN, *BOTH, code=429),
     *cases("F25", "other_id_name", UNKNOWN, *BOTH, code=0),
+    *(
+        case
+        for status, text in (
+            (429, '{"msg": "busy, queued", "data": [{"id": "V1", "status": "queued"}]}'),
+            (429, '{"result": {"id": "V1", "status": "queued"}}'),
+            (400, '{"data": {"task": {"id": "V1", "status": "queued"}}}'),
+            (200, '{"code": 1, "msg": "success", "data": {"task": {"id": "V1", "status": "queued"}}}'),
+            (200, '{"code": 1, "msg": "success", "data": [{"id": "V1", "status": "queued"}]}'),
+            (200, '{"code": "success", "data": "V1"}'),
+            (200, '{"code": 1, "msg": "success", "data": {"jobId": "V1"}}'),
+        )
+        for case in cases("F25 by form", "custom", UNKNOWN, *BOTH, status=status, text=text)
+    ),
 ]
 
 
@@ -203,6 +216,8 @@ def test_exactly_one_post(
     assert ledger["charged"] == (1 if case.when == "after" else 0)
     if case.row in ("F24", "F25") and case.when == "after":
         assert ledger["tasks"][0]["id"] in str(caught.value)
+    if case.row == "F25 by form":
+        assert "An ID stands in the answer: V1." in str(caught.value)
     assert ledger["requests"][0]["authorized"]
     assert ledger["elsewhere"] == ledger["key_leaked_elsewhere"] == 0
     assert waits == []

@@ -363,7 +363,11 @@ def test_create_reader_takes_empty_task_id_for_none(http_status: int, content: d
         create({**content, "data": {"taskId": value, "projectId": value}}, http_status)
     with pytest.raises(DigitalHumanError) as without_it:
         create({**content, "data": {}}, http_status)
-    assert type(with_it.value) is type(without_it.value) is not SubmissionUnknownError
+    if http_status == 200 and value in (True, 1.5):  # no ID, but a value beside the code
+        assert type(with_it.value) is SubmissionUnknownError
+        assert with_it.value.video_task_id is None
+    else:
+        assert type(with_it.value) is type(without_it.value) is not SubmissionUnknownError
 
 
 @pytest.mark.parametrize("name", ["requestId", "userTaskId", "task", "taskIds", "id_task", "traceid", "taskName"])
@@ -377,6 +381,110 @@ def test_create_reader_takes_bare_id_of_client_error_for_request_id(http_status:
     with pytest.raises(DigitalHumanError) as caught:
         create({"id": "req-1", "msg": "no"}, http_status)
     assert type(caught.value) is not SubmissionUnknownError
+
+
+@pytest.mark.parametrize(("http_status", "content"), NO_SUCCESS)
+@pytest.mark.parametrize("task", [{"id": ID, "status": "queued"}, {"ID": [ID], "Status": " Processing "}])
+def test_create_reader_takes_failure_with_id_beside_status_at_any_depth_for_unknown(
+    http_status: int, content: dict[str, Any], task: dict[str, Any]
+) -> None:
+    for whole in (
+        {**content, "id": "the request's", "task": task} if http_status >= 400 else {**content, "task": task},
+        {**content, "data": [task]},
+        {**content, "result": task},
+        {**content, "data": {"list": [{"id": "the list's", "task": task}]}},
+        {**content, "error": {"task": task}},
+        {**content, "data": json.dumps({"task": task})},
+        [content, task],
+    ):
+        body = json.dumps(whole, ensure_ascii=False)
+        for data in (body.encode(), body.replace("no", "素材").encode("gbk"), body[:-1].encode()):
+            with pytest.raises(SubmissionUnknownError) as caught:
+                create(data, http_status)
+            assert ID in str(caught.value)
+            if data == body.encode():
+                assert caught.value.video_task_id == ID
+
+
+def test_create_reader_takes_failure_with_task_deeper_than_json_can_be_read_for_unknown() -> None:
+    for depth in (30, 100_000):
+        body = b'{"x": ' + b"[" * depth + json.dumps(QUEUED).encode() + b"]" * depth + b"}"
+        for http_status in (400, 429):
+            with pytest.raises(SubmissionUnknownError) as caught:
+                create(body, http_status)
+            assert caught.value.video_task_id == ID
+
+
+RATE_LIMITS: list[tuple[int, dict[str, Any]]] = [(429, {"msg": "busy, queued"}), (200, {"code": 429, "msg": "busy"})]
+
+
+@pytest.mark.parametrize(("http_status", "content"), RATE_LIMITS)
+def test_create_reader_takes_rate_limit_with_bare_id_at_any_depth_for_unknown(
+    http_status: int, content: dict[str, Any]
+) -> None:
+    for whole in (
+        {**content, "queue": {"id": ID}},
+        {**content, "data": [{"id": ID}]},
+        {**content, "x": [[{"id": ID}]]},
+    ):
+        with pytest.raises(SubmissionUnknownError) as caught:
+            create(whole, http_status)
+        assert caught.value.video_task_id == ID
+
+
+@pytest.mark.parametrize(("http_status", "content"), RATE_LIMITS)
+def test_create_reader_takes_id_of_error_in_rate_limit_for_no_task(http_status: int, content: dict[str, Any]) -> None:
+    for error in ({"id": "req-1"}, {"detail": [{"id": "req-1", "status": 429}]}):
+        with pytest.raises(RateLimitError):
+            create({**content, "error": error}, http_status)
+
+
+@pytest.mark.parametrize("code", [1, -1, 1001, "204", 401, 402, 404, 429, "429", "success"])
+@pytest.mark.parametrize("place", ["data", "result"])
+@pytest.mark.parametrize(
+    ("content", "task_id"),
+    [
+        *((ID, ID), (77, "77"), ([ID], ID), ({"jobId": ID}, ID), ({"job_id": 77}, "77"), ([{"orderID": ID}], ID)),
+        *(({"job": {"renderId": ID}}, ID), (json.dumps({"jobId": ID}), ID)),
+        ({"requestId": "r", "trace_id": "t", "logId": "l", "userId": "u", "uid": "u", "valid": "v", "jobId": ID}, ID),
+        *(({"requestId": "r", "traceId": "t"}, None), ({"name": "x"}, None), (True, None), (False, None), (1.5, None)),
+        *(("please wait for it", None), ("https://cdn.example.com/v.mp4?sig=1", None), ({"jobId": "a b"}, None)),
+        *(([0.5, {}], None), ([[ID]], None)),
+    ],
+)
+def test_create_reader_takes_data_beside_error_code_for_unknown(
+    code: Any, place: str, content: Any, task_id: str | None
+) -> None:
+    with pytest.raises(SubmissionUnknownError) as caught:
+        create({"code": code, "msg": "success", place: content})
+    assert caught.value.video_task_id == task_id
+
+
+@pytest.mark.parametrize("empty", [None, "", " ", {}, [], [{}], {"id": None, "status": ""}, "{}", "[]"])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (LOGIN_FAILED, AuthenticationError),
+        ({"code": 1001, "msg": "素材 URL 无法访问"}, RequestRefusedError),
+        ({"code": -1}, RequestRefusedError),
+        ({"code": 1002, "msg": "余额不足"}, InsufficientBalanceError),
+        ({"code": 429}, RateLimitError),
+        (AUTHENTICATION_ERROR, AuthenticationError),
+    ],
+)
+def test_create_reader_takes_error_code_with_empty_data_for_refusal(
+    content: dict[str, Any], expected: type[DigitalHumanError], empty: Any
+) -> None:
+    for whole in (content, {**content, "data": empty}, {**content, "result": empty}):
+        with pytest.raises(expected):
+            create(whole)
+
+
+@pytest.mark.parametrize(("http_status", "code"), [(200, 0), (201, "200"), (500, 500)])
+def test_create_reader_keeps_plain_value_of_data_as_possible_id(http_status: int, code: Any) -> None:
+    with pytest.raises(SubmissionUnknownError) as caught:
+        create({"code": code, "msg": "success", "data": ID}, http_status)
+    assert caught.value.video_task_id == ID
 
 
 LONG = {"msg": "x" * 400}
@@ -451,6 +559,37 @@ def test_proof_that_nothing_was_accepted_never_names_task(content: Any, name: st
 def test_create_reader_takes_id_inside_data_before_id_outside() -> None:
     assert create({"id": "outside", "code": 0, "data": QUEUED}).id == ID
     assert create({"id": "outside", "code": 0, "data": {"id": ID}}).id == ID
+
+
+@pytest.mark.parametrize("word", ["queued", "processing", "completed", "failed"])
+def test_reader_takes_id_beside_status_outside_data_before_bare_id_inside(word: str) -> None:
+    content = {"id": ID, "status": word, "data": {"id": "asset-9"}}
+    for task in (create(content), query(content)):
+        assert (task.id, task.status) == (ID, word)
+        assert task.raw["data"] == {"id": "asset-9"}
+
+
+@pytest.mark.parametrize("filler", ["", "x" * 200_000])
+@pytest.mark.parametrize(
+    ("outside", "inside"),
+    [
+        ({"id": "V2"}, {"id": ID}),
+        ({"id": "V2"}, {"id": ID, "status": "queued"}),
+        ({"id": "V2", "status": "success"}, {"id": ID}),
+        ({"id": "V2", "status": "queued"}, {"id": ID, "status": "queued"}),
+        ({"id": "V2", "status": "queued"}, {"id": ID, "status": "rendering"}),
+    ],
+)
+def test_create_reader_keeps_other_id_of_conflict(outside: dict[str, Any], inside: dict[str, Any], filler: str) -> None:
+    task = create({**outside, "code": 0, "data": inside, "filler": filler})
+    assert task.id == ID
+    assert task.raw["id_outside_data"] == "V2"
+    assert VideoTask.from_dict(task.to_dict()).to_dict()["id_outside_data"] == "V2"
+
+
+def test_create_reader_names_no_other_id_without_conflict() -> None:
+    for content in (QUEUED, {"code": 0, "data": QUEUED}, {"id": ID, "data": QUEUED}):
+        assert "id_outside_data" not in create(content).raw
 
 
 def test_create_reader_takes_id_outside_data_where_none_is_inside() -> None:

@@ -621,6 +621,68 @@ def test_latest_first_byte_is_sixty_seconds_or_half_of_heartbeat_timeout(
     assert server.posts == 1
 
 
+class FreezingStream(httpcore.NetworkStream):
+    """A connection behind whose first write the process stands still for a minute and a second."""
+
+    def __init__(self, stream: httpcore.NetworkStream, clock: LeapingClock) -> None:
+        self._stream = stream
+        self._clock = clock
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+        self._clock.ahead = 61.0
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def test_create_is_unknown_where_process_stood_still_between_head_and_body(
+    connect: Connect, serve: Serve, clock: LeapingClock, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived: list[bytes] = []
+    closed = threading.Event()
+
+    def reading(peer: Peer) -> None:
+        data = b""
+        while received := peer.socket.recv(65536):
+            data += received
+        arrived.append(data)
+        closed.set()
+
+    server, witness, connect_tcp = serve(reading), Witness(), httpcore.SyncBackend.connect_tcp
+    monkeypatch.setattr(
+        httpcore.SyncBackend,
+        "connect_tcp",
+        lambda *arguments, **options: FreezingStream(connect_tcp(*arguments, **options), clock),
+    )
+    with pytest.raises(SubmissionUnknownError, match="this process stood still"):
+        connect(server.url).create_video(REQUEST, witness)
+    assert closed.wait(PATIENCE)
+    assert server.connections == 1
+    assert witness.events == ["sending", "outcome_unknown"]
+    assert waits == []
+    (data,) = arrived
+    assert data.startswith(b"POST ")
+    assert data.endswith(b"\r\n\r\n")  # not a byte of the body
+
+
+def test_create_is_accepted_where_process_stood_still_behind_whole_request(
+    connect: Connect, serve: Serve, clock: LeapingClock
+) -> None:
+    def leaping(peer: Peer) -> None:
+        peer.read_request()
+        clock.ahead = 61.0
+        peer.send(ACCEPTED)
+
+    server, witness = serve(leaping), Witness()
+    connect(server.url).create_video(REQUEST, witness)
+    assert witness.events == ["sending", "accepted"]
+    assert server.posts == 1
+
+
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_exactly_one_post_and_an_unknown_outcome(connect: Connect, serve: Serve, waits: list[float], name: str) -> None:
     server = serve(UNKNOWN[name])
@@ -730,6 +792,36 @@ POSSIBLE_IDS: dict[str, Script] = {
     **{
         f"{status} with projectId": answering(http_answer(status, json.dumps({"projectId": TASK_ID})))
         for status in (400, 401, 402, 403, 404, 405, 413, 415, 422, 308)
+    },
+    **{
+        f"429 with task in {name}": answering(http_answer(429, json.dumps({"msg": "busy, queued", name: content})))
+        for name, content in (
+            ("data", [{"id": TASK_ID, "status": "queued"}]),
+            ("result", {"id": TASK_ID, "status": "queued"}),
+            ("queue", [{"id": TASK_ID}]),
+        )
+    },
+    "429 with task in a list": answering(http_answer(429, json.dumps([{"id": TASK_ID}]))),
+    "429 with task in GBK": answering(
+        http_answer(429, f'{{"msg": "素材", "data": [{{"id": "{TASK_ID}"}}]}}'.encode("gbk"))
+    ),
+    "429 with task, cut within the end": answering(http_answer(429, f'{{"data": [{{"id": "{TASK_ID}"}}')),
+    "200 with code 429 and task": answering(http_answer(200, json.dumps({"code": 429, "queue": {"id": TASK_ID}}))),
+    "400 with task in data": answering(
+        http_answer(400, json.dumps({"msg": "no", "data": {"task": {"id": TASK_ID, "status": "queued"}}}))
+    ),
+    **{
+        f"200 with code {code} and data {data}": answering(
+            http_answer(200, json.dumps({"code": code, "msg": "success", "data": data}))
+        )
+        for code, data in (
+            (1, {"task": {"id": TASK_ID, "status": "queued"}}),
+            (1, [{"id": TASK_ID, "status": "queued"}]),
+            (1, TASK_ID),
+            ("success", TASK_ID),
+            (1, {"jobId": TASK_ID}),
+            (429, {"jobId": TASK_ID}),
+        )
     },
     "JSON in JSON": answering(http_answer(200, json.dumps({"code": 1, "data": json.dumps({"taskId": TASK_ID})}))),
 }
