@@ -20,6 +20,7 @@ VERSIONS = [(2, 11), (3, 0), (3, 1), (3, 2), (3, 3), (3, 4)]
 WITH_STATE_STORE = [version for version in VERSIONS if version >= (3, 3)]
 HERE = TaskAddress("dag", "manual__2026-11-29T00:00:00+00:00", "create")
 SECOND = HERE._replace(map_index=1)
+LONG_AGO = "2026-01-01T00:00:00+00:00"
 
 
 def record(stage: Stage = Stage.UNKNOWN, **changes: Any) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def record(stage: Stage = Stage.UNKNOWN, **changes: Any) -> dict[str, Any]:
         "fingerprint": "f" * 16,
         "generation": 1,
         "try_number": 1,
-        "sent_at": "then",
+        "sent_at": LONG_AGO,
         "sent": "that",
     }
     return SubmissionRecord(stage=stage, **(fields | changes)).to_json()
@@ -586,7 +587,7 @@ def test_starred_out_variable_is_not_written_back(play: Callable[..., Airflow]) 
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "expected"),
     [
         (
             http_answer(200, "<html>Sign in</html>", content_type="text/html"),
@@ -598,27 +599,27 @@ def test_starred_out_variable_is_not_written_back(play: Callable[..., Airflow]) 
     ],
 )
 def test_what_is_no_airflow_is_refused_in_a_sentence(
-    serve: Callable[..., RawServer], capsys: pytest.CaptureFixture[str], answer: bytes, told: str
+    serve: Callable[..., RawServer], capsys: pytest.CaptureFixture[str], answer: bytes, expected: str
 ) -> None:
     server = serve(answering(answer))
     assert ledger_cli.main(["--url", server.url, "release", *HERE[:3]]) == 1
     said = capsys.readouterr().err
-    assert told in said
+    assert expected in said
     assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("http://127.0.0.1:9", "does not answer"),
         ("127.0.0.1:9", "does not answer"),
         ("http://ann:secret@127.0.0.1:9", "holds a user name"),
     ],
 )
-def test_address_that_cannot_be_used_is_refused(capsys: pytest.CaptureFixture[str], url: str, told: str) -> None:
+def test_address_that_cannot_be_used_is_refused(capsys: pytest.CaptureFixture[str], url: str, expected: str) -> None:
     assert ledger_cli.main(["list", "--url", url]) == 1
     said = capsys.readouterr().err
-    assert told in said
+    assert expected in said
     assert "secret" not in said
 
 

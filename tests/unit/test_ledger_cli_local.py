@@ -20,7 +20,7 @@ from airflow_provider_digitalhuman.ledger import Stage, SubmissionRecord
 from airflow_provider_digitalhuman.ledger_address import TaskAddress
 
 HERE = TaskAddress("dag", "manual__1", "create", 2)
-RECORD = SubmissionRecord(Stage.UNKNOWN, "f" * 16, 1, 1, "then", "that")
+RECORD = SubmissionRecord(Stage.UNKNOWN, "f" * 16, 1, 1, "2026-01-01T00:00:00+00:00", "that")
 
 
 @pytest.fixture
