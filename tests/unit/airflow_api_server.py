@@ -58,10 +58,6 @@ class AirflowApiServer:
                 seen = Seen(self.command, parts.path, parse_qs(parts.query), body, self.headers.get("Authorization"))
                 api.requests.append(seen)
                 status, answer = api.answer(seen)
-                for event in list(api.events):
-                    if event[0] == seen.method and unquote(seen.path).endswith(event[1]):
-                        api.events.remove(event)
-                        event[2]()
                 content = (
                     answer.encode()
                     if isinstance(answer, str)
@@ -69,6 +65,10 @@ class AirflowApiServer:
                     if status == 204
                     else json.dumps(answer).encode()
                 )
+                for event in list(api.events):
+                    if event[0] == seen.method and unquote(seen.path).endswith(event[1]):
+                        api.events.remove(event)
+                        event[2]()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
