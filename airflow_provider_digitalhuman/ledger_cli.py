@@ -10,13 +10,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, LedgerError
 from airflow_provider_digitalhuman.ledger import ADOPTED, Stage, SubmissionRecord
 from airflow_provider_digitalhuman.ledger_access import (
-    RETRYING,
     Cleared,
     Downstream,
     Found,
@@ -26,20 +25,20 @@ from airflow_provider_digitalhuman.ledger_access import (
 )
 from airflow_provider_digitalhuman.ledger_address import LATE, TaskAddress
 from airflow_provider_digitalhuman.ledger_api import AirflowApi
+from airflow_provider_digitalhuman.ledger_rules import (
+    Seen,
+    holds_accepted_id,
+    may_be_corrected,
+    named_ids,
+    not_stuck,
+    refuse_accepted,
+    refuse_active,
+    refuse_before_answer,
+)
 
 PLACEHOLDER: Final = "VIDEO_TASK_ID"
 """In the commands to copy, where only a person can know the ID."""
-ANSWER_CAN_COME: Final = timedelta(seconds=240)
-"""After ``sent_at``: the longest start of a POST (60 s) and the default submit time-out (180 s)."""
 _URL: Final = "http://localhost:8080"
-
-
-class _Seen(NamedTuple):
-    """One task instance, looked at once."""
-
-    found: Found
-    record: SubmissionRecord
-    instance: Instance
 
 
 class Ledger:
@@ -92,12 +91,12 @@ class Ledger:
         :raises LedgerError: if it may not be released now, or a try came in between.
         """
         seen = self._seen(address)
-        forced = _holds_accepted_id(seen.record)
+        forced = holds_accepted_id(seen.record)
         if forced:
-            _refuse_accepted(address, seen, force)
-        elif not _may_be_corrected(seen.record):
-            raise LedgerError(_not_stuck(address, seen))
-        _refuse_active(address, seen, clear)
+            refuse_accepted(address, seen, force)
+        elif not may_be_corrected(seen.record):
+            raise LedgerError(not_stuck(address, seen))
+        refuse_active(address, seen, clear)
         noted = seen.found.late_id
         if noted and not (forced and noted == seen.record.video_task_id):
             raise LedgerError(
@@ -105,13 +104,13 @@ class Ledger:
                 f" Nothing was changed. Go on with that video: {address.command('adopt', noted, self._options)}"
             )
         if not forced:
-            _refuse_before_answer(address, seen.record)
+            refuse_before_answer(address, seen.record)
         record = seen.record.at(
             Stage.RELEASED,
             video_task_id=None,
             video_task=None,
             completed=None,
-            earlier=_named_ids(seen),
+            earlier=named_ids(seen),
             detail=f"released by {_person()}; before: {seen.record.detail}",
         )
         self._carry_out(address, seen, record, _Step("released", "its next try submits"), clear)
@@ -135,16 +134,16 @@ class Ledger:
         # before the note came that names it.
         own = record.stage is Stage.SUBMITTED and record.video_task_id == video_task_id
         noted = record.stage is Stage.RELEASED and seen.found.late_id == video_task_id
-        if not (_may_be_corrected(record) or own or noted):
-            raise LedgerError(_not_stuck(address, seen))
-        _refuse_active(address, seen, clear)
+        if not (may_be_corrected(record) or own or noted):
+            raise LedgerError(not_stuck(address, seen))
+        refuse_active(address, seen, clear)
         if record.video_task_id not in (None, video_task_id):  # what is known is known of the other one
             record = record.at(Stage.SUBMITTED, video_task=None, completed=None)
         adopted = record.at(
             Stage.SUBMITTED,
             video_task_id=video_task_id,
             fingerprint=ADOPTED,
-            earlier=tuple(one for one in _named_ids(seen) if one != video_task_id),
+            earlier=tuple(one for one in named_ids(seen) if one != video_task_id),
             detail=f"adopted by {_person()}",
         )
         step = _Step("adopted", f"its next try goes on with video task {video_task_id}")
@@ -168,7 +167,7 @@ class Ledger:
             )
         return found
 
-    def _seen(self, address: TaskAddress) -> _Seen:
+    def _seen(self, address: TaskAddress) -> Seen:
         found = self._existing(address)
         record, instance = found.record(), self._access.instance(address)
         if instance is None:
@@ -176,7 +175,7 @@ class Ledger:
                 f"{address} is no task instance of Airflow any more, so nothing can go on with its video. Nothing was"
                 f" changed. Its record can be deleted: the Variable {address.variable_key}."
             )
-        return _Seen(found, record, instance)
+        return Seen(found, record, instance)
 
     def _described(
         self, address: TaskAddress, found: Found, record: SubmissionRecord | None, instance: Instance | None
@@ -205,7 +204,7 @@ class Ledger:
     # ---------------------------------------------------------------- writing
 
     def _carry_out(
-        self, address: TaskAddress, seen: _Seen, record: SubmissionRecord, step: "_Step", clear: bool
+        self, address: TaskAddress, seen: Seen, record: SubmissionRecord, step: "_Step", clear: bool
     ) -> None:
         """Write the record, and clear the task; look before and after whether a try came in between.
 
@@ -234,7 +233,7 @@ class Ledger:
         if cleared.left_alone:
             print(f"Downstream, but not cleared, because they have run: {', '.join(cleared.left_alone)}.")
 
-    def _clear(self, address: TaskAddress, seen: _Seen, step: "_Step", behind: Sequence[Downstream]) -> Cleared:
+    def _clear(self, address: TaskAddress, seen: Seen, step: "_Step", behind: Sequence[Downstream]) -> Cleared:
         try:
             return self._access.clear(address, behind)
         except LedgerError as error:
@@ -243,7 +242,7 @@ class Ledger:
                 f"{address} was {step.done}, but not cleared: {error}{until} {self._next_step(address, step)}"
             ) from error
 
-    def _look_after_write(self, address: TaskAddress, seen: _Seen, record: SubmissionRecord) -> None:
+    def _look_after_write(self, address: TaskAddress, seen: Seen, record: SubmissionRecord) -> None:
         after, instance = self._access.read(address), self._access.instance(address)
         kept = None if after is None else after.record()
         if kept is None or _essence(kept) != _essence(record) or instance != seen.instance:
@@ -254,7 +253,7 @@ class Ledger:
             )
         self._refuse_new_note(address, seen, after, "It was not cleared.")
 
-    def _look_after_clear(self, address: TaskAddress, seen: _Seen, record: SubmissionRecord, step: "_Step") -> None:
+    def _look_after_clear(self, address: TaskAddress, seen: Seen, record: SubmissionRecord, step: "_Step") -> None:
         after, instance = self._access.read(address), self._access.instance(address)
         if instance is not None and instance.is_still(seen.instance):
             raise LedgerError(
@@ -270,7 +269,7 @@ class Ledger:
             )
         self._refuse_new_note(address, seen, after, "It was cleared.")
 
-    def _refuse_new_note(self, address: TaskAddress, seen: _Seen, after: Found | None, cleared: str) -> None:
+    def _refuse_new_note(self, address: TaskAddress, seen: Seen, after: Found | None, cleared: str) -> None:
         if after is not None and after.late not in (None, seen.found.late):
             look = address.command("adopt", after.late_id, self._options) if after.late_id else self._show(address)
             raise LedgerError(
@@ -297,72 +296,6 @@ class _Step(NamedTuple):
 
     done: str
     follows: str
-
-
-def _may_be_corrected(record: SubmissionRecord) -> bool:
-    """Whether the outcome is not known, or a person has named it."""
-    return record.is_open or record.fingerprint == ADOPTED
-
-
-def _holds_accepted_id(record: SubmissionRecord) -> bool:
-    """Whether the vendor's answer named the video, and no person."""
-    return record.stage is Stage.SUBMITTED and record.fingerprint != ADOPTED
-
-
-def _named_ids(seen: _Seen) -> tuple[str, ...]:
-    """Return all IDs that this task instance was given, whoever named them, each once."""
-    noted = seen.found.noted_id
-    return tuple(dict.fromkeys((*seen.record.known_ids, *((noted,) if noted else ()))))
-
-
-def _not_stuck(address: TaskAddress, seen: _Seen) -> str:
-    return (
-        f"{address} is not stuck: its record says {seen.record.stage}, and the task is in state {seen.instance.state}."
-        " Nothing was changed."
-    )
-
-
-def _refuse_accepted(address: TaskAddress, seen: _Seen, force: bool) -> None:
-    if force and seen.instance.state == "failed":
-        return
-    how = "add --force" if seen.instance.state == "failed" else "add --force once the task has failed"
-    raise LedgerError(
-        f"{_not_stuck(address, seen)} To give up video task {seen.record.video_task_id}, {how}: if that video exists,"
-        " the next try pays for a second one."
-    )
-
-
-def _refuse_active(address: TaskAddress, seen: _Seen, clear: bool) -> None:
-    """Refuse a task whose try may have read the record, or go on with it, before the change counts."""
-    instance = seen.instance
-    where = f"its record says {seen.record.stage}, and the task is in state {instance.state}. Nothing was changed."
-    if instance.under_way:
-        raise LedgerError(
-            f"{address} is under way: {where} Wait until it has ended, or mark it failed, and look again."
-        )
-    if instance.goes_on and not clear:
-        why = (
-            "its next try can start at any moment" if instance.state == RETRYING else "it goes on with what it has read"
-        )
-        raise LedgerError(f"{address} is under way: {where} Airflow has not ended it, and {why}: add --clear.")
-
-
-def _refuse_before_answer(address: TaskAddress, record: SubmissionRecord) -> None:
-    try:
-        sent = datetime.fromisoformat(record.sent_at)
-    except ValueError as error:
-        raise LedgerError(
-            f"The record of {address} does not say when its POST left ({error}), so nobody can tell whether its answer"
-            " can still come. Nothing was changed."
-        ) from error
-    known = (sent if sent.tzinfo else sent.replace(tzinfo=UTC)).astimezone(UTC) + ANSWER_CAN_COME
-    now = datetime.now(UTC)
-    if now < known:
-        raise LedgerError(
-            f"The answer to the POST of {address}, sent at {record.sent_at}, can still come: release works from"
-            f" {known:%Y-%m-%d %H:%M:%S} UTC (this machine's clock shows {now:%H:%M:%S}). Nothing was changed. If the"
-            " vendor's console shows the video already, adopt its ID now."
-        )
 
 
 def _essence(record: SubmissionRecord) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_digitalhuman import ledger_api, ledger_cli
+from airflow_provider_digitalhuman import ledger_api, ledger_cli, ledger_rules
 from airflow_provider_digitalhuman.api.endpoints import SUBMIT_TIMEOUT
 from airflow_provider_digitalhuman.hooks.digitalhuman import LONGEST_START
 from airflow_provider_digitalhuman.ledger import ADOPTED, Stage, SubmissionRecord
@@ -359,7 +359,7 @@ def sent(seconds_ago: float) -> str:
 
 
 def test_time_in_which_an_answer_can_come_is_start_and_submit_time_out() -> None:
-    assert ledger_cli.ANSWER_CAN_COME.total_seconds() == LONGEST_START + SUBMIT_TIMEOUT
+    assert ledger_rules.ANSWER_CAN_COME.total_seconds() == LONGEST_START + SUBMIT_TIMEOUT
 
 
 @pytest.mark.parametrize("changes", [{}, {"stage": Stage.SENDING}, {"stage": Stage.SUBMITTED, "fingerprint": ADOPTED}])
