@@ -9,26 +9,36 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, LedgerError
 from airflow_provider_digitalhuman.ledger import ADOPTED, Stage, SubmissionRecord
-from airflow_provider_digitalhuman.ledger_address import TaskAddress
-from airflow_provider_digitalhuman.ledger_api import OPEN, AirflowApi, Downstream, Found, Instance, LedgerAccess, Row
+from airflow_provider_digitalhuman.ledger_access import (
+    Cleared,
+    Downstream,
+    Found,
+    Instance,
+    LedgerAccess,
+    Row,
+)
+from airflow_provider_digitalhuman.ledger_address import LATE, TaskAddress
+from airflow_provider_digitalhuman.ledger_api import AirflowApi
+from airflow_provider_digitalhuman.ledger_rules import (
+    Seen,
+    holds_accepted_id,
+    may_be_corrected,
+    named_ids,
+    not_stuck,
+    refuse_accepted,
+    refuse_active,
+    refuse_before_answer,
+)
 
 PLACEHOLDER: Final = "VIDEO_TASK_ID"
 """In the commands to copy, where only a person can know the ID."""
 _URL: Final = "http://localhost:8080"
-
-
-class _Seen(NamedTuple):
-    """One task instance, looked at once."""
-
-    found: Found
-    record: SubmissionRecord
-    instance: Instance
 
 
 class Ledger:
@@ -45,7 +55,7 @@ class Ledger:
         self._as_json = as_json
 
     def list_records(self, dag_id: str | None, everything: bool) -> None:
-        """Print the records that are stuck, or all."""
+        """Print the records that are stuck, or all, and with these the notes that no try reads any more."""
         shown: list[dict[str, Any]] = []
         for row in self._access.rows(dag_id, everything):
             record = self._readable(row)
@@ -74,47 +84,76 @@ class Ledger:
         _print_row(described)
         print(json.dumps(described["record"], indent=2, ensure_ascii=False))
 
-    def release(self, address: TaskAddress, clear: bool) -> None:
+    def release(self, address: TaskAddress, clear: bool, force: bool = False) -> None:
         """Record that a person found out that nothing was accepted: the next try submits.
 
-        :raises LedgerError: if the submission is not stuck, or a try came in between.
+        :param force: also where the record holds the ID of an accepted video, and the task has failed.
+        :raises LedgerError: if it may not be released now, or a try came in between.
         """
-        seen = self._stuck(address)
-        if seen.found.late_id:
+        seen = self._seen(address)
+        forced = holds_accepted_id(seen.record)
+        if forced:
+            refuse_accepted(address, seen, force)
+        elif not may_be_corrected(seen.record):
+            raise LedgerError(not_stuck(address, seen))
+        refuse_active(address, seen, clear)
+        noted = seen.found.late_id
+        if noted and not (forced and noted == seen.record.video_task_id):
             raise LedgerError(
-                f"{address} was accepted as video task {seen.found.late_id}: its try left that note after Airflow had"
-                " given it up. Nothing was changed. Go on with that video:"
-                f" {address.command('adopt', seen.found.late_id, self._options)}"
+                f"{address} was accepted as video task {noted}: its try left that note after Airflow had given it up."
+                f" Nothing was changed. Go on with that video: {address.command('adopt', noted, self._options)}"
             )
-        detail = f"released by {_person()}; before: {seen.record.detail}"
-        behind = self._access.plan_clear(address) if clear else None
-        self._write(address, seen, seen.record.at(Stage.RELEASED, detail=detail))
-        self._finish(address, "released", "its next try submits", behind)
+        if not forced:
+            refuse_before_answer(address, seen.record)
+        record = seen.record.at(
+            Stage.RELEASED,
+            video_task_id=None,
+            video_task=None,
+            completed=None,
+            earlier=named_ids(seen),
+            detail=f"released by {_person()}; before: {seen.record.detail}",
+        )
+        self._carry_out(address, seen, record, _Step("released", "its next try submits"), clear)
+        if forced:
+            print(
+                f"Given up: video task {seen.record.video_task_id}. If it exists, the next try pays for a second one."
+            )
 
     def adopt(self, address: TaskAddress, video_task_id: str, clear: bool) -> None:
         """Record the ID that a person found in the vendor's console: the next try goes on with that video.
 
-        :raises LedgerError: if the ID is none, the submission is not stuck, or a try came in between.
+        :raises LedgerError: if the ID is none, it may not be adopted now, or a try came in between.
         """
         video_task_id = video_task_id.strip()
         if video_task_id in ("", PLACEHOLDER):
-            said = "is empty" if not video_task_id else f"is still the word {PLACEHOLDER}"
-            raise LedgerError(f"VIDEO_TASK_ID {said}: give the ID that the vendor's console shows.")
-        seen = self._stuck(address, video_task_id)
-        record = seen.record.at(
-            Stage.SUBMITTED, video_task_id=video_task_id, fingerprint=ADOPTED, detail=f"adopted by {_person()}"
-        )
-        if seen.record.video_task_id not in (None, video_task_id):  # what is known is known of the other one
+            problem = "is empty" if not video_task_id else f"is still the word {PLACEHOLDER}"
+            raise LedgerError(f"VIDEO_TASK_ID {problem}: give the ID that the vendor's console shows.")
+        seen = self._seen(address)
+        record = seen.record
+        # A person may also go on with a paid video although the request has changed, or although it was released
+        # before the note came that names it.
+        own = record.stage is Stage.SUBMITTED and record.video_task_id == video_task_id
+        noted = record.stage is Stage.RELEASED and seen.found.late_id == video_task_id
+        if not (may_be_corrected(record) or own or noted):
+            raise LedgerError(not_stuck(address, seen))
+        refuse_active(address, seen, clear)
+        if record.video_task_id not in (None, video_task_id):  # what is known is known of the other one
             record = record.at(Stage.SUBMITTED, video_task=None, completed=None)
-        behind = self._access.plan_clear(address) if clear else None
-        self._write(address, seen, record)
-        self._finish(address, "adopted", f"its next try goes on with video task {video_task_id}", behind)
+        adopted = record.at(
+            Stage.SUBMITTED,
+            video_task_id=video_task_id,
+            fingerprint=ADOPTED,
+            earlier=tuple(one for one in named_ids(seen) if one != video_task_id),
+            detail=f"adopted by {_person()}",
+        )
+        step = _Step("adopted", f"its next try goes on with video task {video_task_id}")
+        self._carry_out(address, seen, adopted, step, clear)
 
     # ---------------------------------------------------------------- reading
 
     def _readable(self, row: Row) -> SubmissionRecord | None:
         try:
-            return row.found.record()
+            return row.found.record() if row.found.value else None
         except LedgerError as error:
             self._access.notes.append(f"{row.address}: {error}")
             return None
@@ -128,7 +167,7 @@ class Ledger:
             )
         return found
 
-    def _stuck(self, address: TaskAddress, video_task_id: str = "") -> _Seen:
+    def _seen(self, address: TaskAddress) -> Seen:
         found = self._existing(address)
         record, instance = found.record(), self._access.instance(address)
         if instance is None:
@@ -136,27 +175,18 @@ class Ledger:
                 f"{address} is no task instance of Airflow any more, so nothing can go on with its video. Nothing was"
                 f" changed. Its record can be deleted: the Variable {address.variable_key}."
             )
-        # What a person has said, a person may correct; and go on with a paid video although the request has changed.
-        own = record.stage is Stage.SUBMITTED and record.video_task_id == video_task_id
-        if record.stage not in OPEN and record.fingerprint != ADOPTED and not own:
-            raise LedgerError(
-                f"{address} is not stuck: its record says {record.stage}, and the task is in state {instance.state}."
-                " Nothing was changed."
-            )
-        if instance.under_way:
-            raise LedgerError(
-                f"{address} is under way: its record says {record.stage}, and the task is in state {instance.state}."
-                " Nothing was changed. Wait until it has ended, or mark it failed, and look again."
-            )
-        return _Seen(found, record, instance)
+        return Seen(found, record, instance)
 
     def _described(
         self, address: TaskAddress, found: Found, record: SubmissionRecord | None, instance: Instance | None
     ) -> dict[str, Any]:
         stuck = record is not None and _is_stuck(record, instance.state if instance else None)
-        verbs = ["show"] if not stuck or instance is None else ["show", "release", "adopt"]
         possible = found.possible_id if stuck else None
-        ids = {"adopt": possible or PLACEHOLDER}
+        verbs = ["show"] if found.value else []
+        if stuck and instance is not None:
+            verbs += ["release", "adopt"]
+        elif record is not None and record.stage is Stage.RELEASED and found.late_id:  # the note came afterwards
+            verbs, possible = [*verbs, "adopt"], found.late_id
         return {
             **address._asdict(),
             "state": instance.state if instance else None,
@@ -164,49 +194,108 @@ class Ledger:
             "possible_id": possible,
             "late_id": found.late_id if stuck else None,
             "record": dict(found.value),
-            "commands": {verb: address.command(verb, ids.get(verb, ""), self._options) for verb in verbs},
+            "orphaned_note": dict(found.late) if found.late is not None and found.has_orphan else None,
+            "commands": {
+                verb: address.command(verb, "" if verb != "adopt" else possible or PLACEHOLDER, self._options)
+                for verb in verbs
+            },
         }
 
     # ---------------------------------------------------------------- writing
 
-    def _write(self, address: TaskAddress, seen: _Seen, record: SubmissionRecord) -> None:
-        """Write the record, and look before and after whether a try came in between: no store can rule that out."""
+    def _carry_out(
+        self, address: TaskAddress, seen: Seen, record: SubmissionRecord, step: "_Step", clear: bool
+    ) -> None:
+        """Write the record, and clear the task; look before and after whether a try came in between.
+
+        No store can rule that out. A task that waits goes on with what it has read until it is cleared, so it is
+        cleared at once, and looked at afterwards; any other one is cleared only if no try came.
+        """
+        behind = self._access.plan_clear(address) if clear else None
         if (found := self._access.read(address)) != seen.found or self._access.instance(address) != seen.instance:
             now = "gone" if found is None else found.value.get("stage")
             raise LedgerError(f"A try of {address} came in between (the record is now {now}). Nothing was changed.")
         self._access.write(address, record, seen.found)
+        cleared = None
+        if behind is not None and seen.instance.waits:
+            cleared = self._clear(address, seen, step, behind)
+            self._look_after_clear(address, seen, record, step)
+        else:
+            self._look_after_write(address, seen, record)
+        if seen.found.late is not None:
+            self._drop_note(address)
+        if behind is None:
+            print(f"{address}: {step.done}. {self._next_step(address, step)}")
+            return
+        cleared = cleared or self._clear(address, seen, step, behind)
+        print(f"{address}: {step.done} and cleared: {step.follows}.")
+        print(f"Cleared: {', '.join(cleared.cleared)}.")
+        if cleared.left_alone:
+            print(f"Downstream, but not cleared, because they have run: {', '.join(cleared.left_alone)}.")
+
+    def _clear(self, address: TaskAddress, seen: Seen, step: "_Step", behind: Sequence[Downstream]) -> Cleared:
+        try:
+            return self._access.clear(address, behind)
+        except LedgerError as error:
+            until = " Until it is cleared, it goes on with what it has read." if seen.instance.waits else ""
+            raise LedgerError(
+                f"{address} was {step.done}, but not cleared: {error}{until} {self._next_step(address, step)}"
+            ) from error
+
+    def _look_after_write(self, address: TaskAddress, seen: Seen, record: SubmissionRecord) -> None:
         after, instance = self._access.read(address), self._access.instance(address)
         kept = None if after is None else after.record()
         if kept is None or _essence(kept) != _essence(record) or instance != seen.instance:
             raise LedgerError(
                 f"A TRY CAME IN BETWEEN: {record.stage} was written for {address}, and at the same moment Airflow went"
-                f" on with the task. Its state is now {instance.state if instance else 'gone'}, its record"
-                f" {kept.stage if kept else 'gone'}. It was not cleared. Wait until the task has ended, and look again:"
-                f" {address.command('show', options=self._options)}"
+                f" on with the task. {_now(kept, instance)} It was not cleared. Wait until the task has ended, and look"
+                f" again: {self._show(address)}"
+            )
+        self._refuse_new_note(address, seen, after, "It was not cleared.")
+
+    def _look_after_clear(self, address: TaskAddress, seen: Seen, record: SubmissionRecord, step: "_Step") -> None:
+        after, instance = self._access.read(address), self._access.instance(address)
+        if instance is not None and instance.is_still(seen.instance):
+            raise LedgerError(
+                f"{address} was {step.done}, and Airflow accepted the clear, but the task was not cleared: in state"
+                f" {instance.state}, it still waits for what it had read before. {self._next_step(address, step)}"
+            )
+        kept = None if after is None else after.record()
+        if kept is None or _essence(kept) != _essence(record):
+            raise LedgerError(
+                f"A TRY CAME IN BETWEEN: {record.stage} was written for {address}, the task was cleared, and a try has"
+                f" written over it. {_now(kept, instance)} Wait until the task has ended, and look again:"
+                f" {self._show(address)}"
+            )
+        self._refuse_new_note(address, seen, after, "It was cleared.")
+
+    def _refuse_new_note(self, address: TaskAddress, seen: Seen, after: Found | None, cleared: str) -> None:
+        if after is not None and after.late not in (None, seen.found.late):
+            look = address.command("adopt", after.late_id, self._options) if after.late_id else self._show(address)
+            raise LedgerError(
+                f"A NOTE CAME IN BETWEEN: the record of {address} was written, and at the same moment a try that"
+                f" Airflow had given up left a note. {_shown_note(after.late)} {cleared} Look at it: {look}"
             )
 
-    def _finish(self, address: TaskAddress, done: str, follows: str, behind: Sequence[Downstream] | None) -> None:
-        if behind is None:
-            print(f"{address}: {done}. {self._how_to_clear(address)}: {follows}.")
-            return
+    def _drop_note(self, address: TaskAddress) -> None:
         try:
-            cleared = self._access.clear(address, behind)
-        except LedgerError as error:
-            raise LedgerError(
-                f"{address} was {done}, but not cleared: {error} {self._how_to_clear(address)}: {follows}."
-            ) from error
-        print(f"{address}: {done} and cleared: {follows}.")
-        print(f"Cleared: {', '.join(cleared.cleared)}.")
-        if cleared.left_alone:
-            print(f"Downstream, but not cleared, because they have run: {', '.join(cleared.left_alone)}.")
+            self._access.drop_late(address)
+        except LedgerError as error:  # it is about a POST that is settled, so no try reads it
+            key = address.variable_key + LATE
+            print(f"digitalhuman-ledger: the Variable {key} is no longer needed: {error}", file=sys.stderr)
 
-    def _how_to_clear(self, address: TaskAddress) -> str:
-        if self._access.version < (3, 4) or not isinstance(self._access, AirflowApi):
-            return "Clear the task"
-        return (
-            'Clear the task, and tick "Keep task state" in the dialog, or send\n'
-            f"    {self._access.clear_command(address)}\n"
-        )
+    def _next_step(self, address: TaskAddress, step: "_Step") -> str:
+        return f"{self._access.how_to_clear(address)}: {step.follows}."
+
+    def _show(self, address: TaskAddress) -> str:
+        return address.command("show", options=self._options)
+
+
+class _Step(NamedTuple):
+    """What a command does to a record, in words: what was done, and what the next try does."""
+
+    done: str
+    follows: str
 
 
 def _essence(record: SubmissionRecord) -> tuple[Any, ...]:
@@ -214,23 +303,40 @@ def _essence(record: SubmissionRecord) -> tuple[Any, ...]:
     return record.stage, record.video_task_id, record.fingerprint, record.try_number, record.sent_at
 
 
+def _now(record: SubmissionRecord | None, instance: Instance | None) -> str:
+    state, stage = instance.state if instance else "gone", record.stage if record else "gone"
+    return f"Its state is now {state}, its record {stage}."
+
+
 def _is_stuck(record: SubmissionRecord, state: str | None) -> bool:
     under_way = state is not None and Instance(state, 0).under_way
-    return record.stage in OPEN and not (record.stage is Stage.SENDING and under_way)
+    return record.is_open and not (record.stage is Stage.SENDING and under_way)
+
+
+def _shown_note(note: Mapping[str, Any]) -> str:
+    known = f", video task {note['video_task_id']}" if note.get("video_task_id") else ""
+    tried = f"try {note.get('try_number')}, sent {note.get('sent_at')}"
+    return f"The note says {note.get('stage', 'nothing that can be read')}{known} ({tried})."
 
 
 def _print_row(row: dict[str, Any]) -> None:
     record = row["record"]
     address = TaskAddress(*(row[name] for name in TaskAddress._fields))
-    known = f", video task {record['video_task_id']}" if record.get("video_task_id") else ""
     state = f"task {row['state']}" if row["state"] else "no such task instance any more"
-    sent = f"try {record.get('try_number')}, sent {record.get('sent_at')}"
-    print(f"{address}: {record.get('stage', 'unreadable')}{known} ({state}, {sent})")
+    if record:
+        known = f", video task {record['video_task_id']}" if record.get("video_task_id") else ""
+        sent = f"try {record.get('try_number')}, sent {record.get('sent_at')}"
+        print(f"{address}: {record.get('stage', 'unreadable')}{known} ({state}, {sent})")
+    else:
+        print(f"{address}: no record ({state})")
     for line in filter(None, (record.get("sent"), record.get("detail"))):
         print(f"    {line}")
     if row["possible_id"]:
         surely = "It was accepted as" if row["late_id"] else "It may be"
         print(f"    {surely} video task {row['possible_id']}: compare it with the vendor's console.")
+    if (note := row["orphaned_note"]) is not None:
+        key = address.variable_key + LATE
+        print(f"    {_shown_note(note)} No try reads it any more: delete the Variable {key}.")
     for command in row["commands"].values():
         print(f"    {command}")
 
@@ -281,6 +387,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--map-index", type=int, default=-1)
         if name != "show":
             command.add_argument("--clear", action="store_true", help="clear the task in the same call")
+        if name == "release":
+            command.add_argument(
+                "--force",
+                action="store_true",
+                help="also give up a video that was accepted, of a failed task: if it exists, the next try pays again",
+            )
     for name, command in commands.choices.items():
         _connection_options(command, default=argparse.SUPPRESS)
         if name in ("list", "show"):
@@ -305,6 +417,9 @@ def _access(options: argparse.Namespace) -> tuple[LedgerAccess, list[str]]:
 
 
 def _run(options: argparse.Namespace) -> None:
+    for name in ("dag_id", "run_id", "task_id", "video_task_id"):
+        if getattr(options, name, None) in ([], "--"):  # argparse takes each "--" for its own
+            raise LedgerError(f"{name.upper()} cannot be '--': give it as Airflow or the vendor's console shows it.")
     access, repeated = _access(options)
     ledger = Ledger(access, repeated, getattr(options, "output", "text") == "json")
     if options.command == "list":
@@ -315,7 +430,7 @@ def _run(options: argparse.Namespace) -> None:
         case "show":
             ledger.show(address)
         case "release":
-            ledger.release(address, options.clear)
+            ledger.release(address, options.clear, options.force)
         case "adopt":
             ledger.adopt(address, options.video_task_id, options.clear)
 

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_digitalhuman.compat import AIRFLOW
 from airflow_provider_digitalhuman.exceptions import LedgerError
 from airflow_provider_digitalhuman.ledger import SubmissionRecord
-from airflow_provider_digitalhuman.ledger_address import LATE, RECORD_KEY, TaskAddress
-from airflow_provider_digitalhuman.ledger_api import (
+from airflow_provider_digitalhuman.ledger_access import (
+    NO_STATE,
     NOT_RUN,
     UNDER_WAY,
     Cleared,
@@ -17,14 +17,16 @@ from airflow_provider_digitalhuman.ledger_api import (
     Found,
     Instance,
     Row,
+    found_in,
     merged,
     sorted_variables,
+    without_record,
 )
+from airflow_provider_digitalhuman.ledger_address import LATE, RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger_http import parsed
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-
-_NO_STATE: Final = "no state"
 
 
 class LocalAirflow:
@@ -39,37 +41,43 @@ class LocalAirflow:
                 f"--local is for Airflow 2.11, and here is Airflow {AIRFLOW[0]}.{AIRFLOW[1]}, which always has a"
                 " REST API: use --url and --token (or AIRFLOW_API_URL and AIRFLOW_API_TOKEN)."
             )
-        self.version = (AIRFLOW[0], AIRFLOW[1])
         self.notes: list[str] = []
 
     def rows(self, dag_id: str | None, everything: bool) -> Iterator[Row]:
-        """Yield the records there are: a success removes its own, so all of them can be stuck."""
+        """Yield the records there are: a success removes its own, so all of them can be stuck.
+
+        With ``everything`` also notes that are left where there is no record any more.
+        """
         from airflow.models.variable import Variable
         from sqlalchemy import select
 
         with _session() as session:
             query = select(Variable).where(Variable.key.startswith(f"{RECORD_KEY}_", autoescape=True))
             rows = session.scalars(query.order_by(Variable.key))
-            kept = [(row.key, _parsed(row.get_val()), row.description) for row in rows]
+            kept = [(row.key, parsed(row.get_val()), row.description) for row in rows]
         records, late = sorted_variables(kept, dag_id, self.notes)
         for address, value in records.items():
-            yield Row(address, Found(value, value, late.get(address)), self.instance(address))
+            found = found_in(None, value, late.pop(address, None))
+            if found is not None:
+                yield Row(address, found, self.instance(address))
+        for address, note in late.items() if everything else ():
+            yield Row(address, without_record(note), self.instance(address))
 
     def read(self, address: TaskAddress) -> Found | None:
         """Return what the Variables hold, None if there is no record."""
         value, late = (self._variable(key) for key in (address.variable_key, address.variable_key + LATE))
-        return None if value is None else Found(value, value, late)
+        return found_in(None, value, late)
 
     def _variable(self, key: str) -> Any:
         with _session() as session:
             row = session.scalar(_variable_of(key))
-            return None if row is None else _parsed(row.get_val())
+            return None if row is None else parsed(row.get_val())
 
     def instance(self, address: TaskAddress) -> Instance | None:
         """Return the task instance, None if there is none."""
         with _session() as session:
             found = session.scalar(_instances_of(address, address.task_id).filter_by(map_index=address.map_index))
-            return None if found is None else Instance(found.state or _NO_STATE, found.try_number)
+            return None if found is None else Instance(found.state or NO_STATE, found.try_number)
 
     def write(self, address: TaskAddress, record: SubmissionRecord, before: Found) -> None:
         """Put ``record`` in the place of ``before``, and of nothing else.
@@ -78,9 +86,16 @@ class LocalAirflow:
         """
         with _session() as session:
             row = session.scalar(_variable_of(address.variable_key).with_for_update())
-            if row is None or _parsed(row.get_val()) != before.value:
+            if row is None or found_in(None, parsed(row.get_val()), before.late) != before:
                 raise LedgerError(f"A try of {address} has changed its record meanwhile. Nothing was changed.")
             row.set_val(json.dumps(merged(before.value, record)))
+
+    def drop_late(self, address: TaskAddress) -> None:
+        """Remove the note of a try that Airflow had given up."""
+        with _session() as session:
+            row = session.scalar(_variable_of(address.variable_key + LATE))
+            if row is not None:
+                session.delete(row)
 
     def plan_clear(self, address: TaskAddress) -> Sequence[Downstream]:
         """Return nothing: :meth:`clear` looks what is downstream in the transaction that clears it.
@@ -111,6 +126,10 @@ class LocalAirflow:
             states = import_module("airflow.utils.state")
             models.clear_task_instances([own, *chosen], session, dag=dag, dag_run_state=states.DagRunState.QUEUED)
         return shown
+
+    def how_to_clear(self, address: TaskAddress) -> str:
+        """Return how a person clears the task instance."""
+        return "Clear the task"
 
 
 def _session() -> "AbstractContextManager[Any]":
@@ -146,11 +165,3 @@ def _dag(address: TaskAddress) -> Any:
 
 def _shown(instance: Any, state: str) -> str:
     return str(Downstream(instance.task_id, instance.map_index, state))
-
-
-def _parsed(text: str | None) -> Any:
-    try:
-        value = json.loads(text or "")
-    except ValueError:
-        value = text
-    return value if isinstance(value, dict) else {"value": value}

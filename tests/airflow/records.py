@@ -1,8 +1,11 @@
 """The record of a submission as Airflow's API shows it."""
 
 import time
+from datetime import datetime
 
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
+from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger_api import AirflowApi
+from airflow_provider_digitalhuman.ledger_rules import ANSWER_CAN_COME
 from tools.airflow_cluster import AirflowCluster
 
 PATIENCE = 30.0
@@ -15,3 +18,13 @@ def wait_for_stage(airflow: AirflowCluster, dag_id: str, run_id: str, task_id: s
     while (found := airflow.api("GET", path, params={"map_index": -1})["value"]["stage"]) != stage:
         assert time.monotonic() < patience, f"{task_id}: {found} instead of {stage}"
         time.sleep(0.2)
+
+
+def backdate(airflow: AirflowCluster, address: TaskAddress) -> None:
+    """Move the POST of a record into the past, to where its answer cannot come any more and ``release`` works."""
+    access = AirflowApi(airflow.base_url, None if airflow.is_airflow_2 else airflow.token())
+    found = access.read(address)
+    assert found is not None, f"{address} has no record"
+    record = found.record()
+    sent_at = (datetime.fromisoformat(record.sent_at) - ANSWER_CAN_COME).isoformat()
+    access.write(address, record._replace(sent_at=sent_at), found)

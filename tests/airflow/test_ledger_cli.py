@@ -7,8 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from airflow_provider_digitalhuman.ledger import Stage
+from airflow_provider_digitalhuman.ledger_address import TaskAddress
+from airflow_provider_digitalhuman.ledger_api import AirflowApi
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient
 from tests.airflow.ledger_probe import DAG_ID, MAPPED, TASK_ID, Probe
+from tests.airflow.records import backdate
 from tools.airflow_cluster import AirflowCluster
 
 
@@ -34,6 +38,8 @@ def test_printed_release_command_makes_task_submit_once(probe: Probe) -> None:
     probe.sandbox.add_fault(on="create", fault="reset", match=probe.mark, when="before")
     assert probe.start() == "failed"
     release = probe.copied(probe.ledger("show", *probe.where), "release")
+    assert "can still come: release works from" in probe.ledger(*release, code=1)
+    backdate(probe.airflow, TaskAddress(*probe.where))
     assert "released and cleared" in probe.ledger(*release)
     assert probe.state() == "success"
     assert len(probe.posts()) == 2
@@ -50,6 +56,7 @@ def test_adopted_id_can_be_corrected_before_clear(probe: Probe) -> None:
     assert probe.in_console() in probe.ledger("adopt", *probe.where, probe.in_console())
     shown = json.loads(probe.ledger("show", "--output", "json", *probe.where))
     assert (shown["record"]["stage"], shown["record"]["video_task_id"]) == ("submitted", probe.in_console())
+    assert shown["record"]["earlier"] == ["mistyped"]
     assert probe.clear() == "success"
     assert (probe.xcom(), len(probe.posts())) == (probe.in_console(), 1)
 
@@ -89,6 +96,7 @@ def test_local_ledger_releases_where_database_is(probe: Probe) -> None:
     assert probe.start() == "failed"
     release = probe.copied(probe.local_ledger("list"), "release")
     assert release[:2] == ["release", "--local"]
+    backdate(probe.airflow, TaskAddress(*probe.where))
     assert "released and cleared" in probe.local_ledger(*release)
     assert probe.state() == "success"
     assert len(probe.posts()) == 2
@@ -105,6 +113,21 @@ def test_submission_under_way_is_neither_listed_nor_released(probe: Probe) -> No
     refused = probe.ledger("release", *probe.where, code=1)
     assert "its record says sending, and the task is in state running" in refused
     ended.result(timeout=180)
+
+
+def test_accepted_video_of_failed_task_is_given_up_only_with_force(probe: Probe) -> None:
+    probe.sandbox.add_fault(on="create", fault="reset", match=probe.mark, when="before")
+    assert probe.start() == "failed"
+    access = AirflowApi(probe.airflow.base_url, None if probe.airflow.is_airflow_2 else probe.airflow.token())
+    here = TaskAddress(*probe.where)
+    found = access.read(here)
+    assert found is not None
+    access.write(here, found.record().at(Stage.SUBMITTED, video_task_id="useless"), found)
+    assert "To give up video task useless, add --force" in probe.ledger("release", *probe.where, code=1)
+    said = probe.ledger("release", "--clear", "--force", *probe.where)
+    assert "Given up: video task useless." in said
+    assert probe.state() == "success"
+    assert (probe.xcom(), len(probe.posts())) == (probe.in_console(), 2)
 
 
 def test_command_says_in_a_sentence_what_it_cannot_do(probe: Probe) -> None:

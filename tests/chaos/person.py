@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from tests.airflow.records import backdate
 from tests.chaos.invariants import name_of
 from tests.chaos.plan import RESET
 from tests.chaos.world import TASK, World
@@ -31,8 +32,9 @@ def clear_success(world: World, dag_id: str, run_id: str) -> None:
 
 
 def release_and_clear(world: World, dag_id: str, run_id: str) -> None:
-    """Copy the command out of each task's error, and run it: nothing was accepted."""
+    """Copy the command out of each task's error, and run it once no answer can come: nothing was accepted."""
     for address in _addresses(world, dag_id, run_id):
+        world.ask(lambda airflow, address=address: backdate(airflow, address))
         _run(world, _command_in_error(world, address, "release"))
 
 

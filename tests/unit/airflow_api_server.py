@@ -58,11 +58,6 @@ class AirflowApiServer:
                 seen = Seen(self.command, parts.path, parse_qs(parts.query), body, self.headers.get("Authorization"))
                 api.requests.append(seen)
                 status, answer = api.answer(seen)
-                text = answer if isinstance(answer, str) else "" if status == 204 else json.dumps(answer)
-                for event in list(api.events):
-                    if event[0] == seen.method and unquote(seen.path).endswith(event[1]):
-                        api.events.remove(event)
-                        event[2]()
                 content = (
                     answer.encode()
                     if isinstance(answer, str)
@@ -70,13 +65,16 @@ class AirflowApiServer:
                     if status == 204
                     else json.dumps(answer).encode()
                 )
-                content = text.encode()
+                for event in list(api.events):
+                    if event[0] == seen.method and unquote(seen.path).endswith(event[1]):
+                        api.events.remove(event)
+                        event[2]()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_PATCH = do_PUT = _any
+            do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _any
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -109,12 +107,16 @@ class AirflowApiServer:
 
     def put_variable(self, address: TaskAddress, value: Any, description: str | None = None) -> None:
         text = json.dumps(value)
-        told = address.description if description is None else description
-        self.variables[address.variable_key] = {"key": address.variable_key, "value": text, "description": told}
+        shown = address.description if description is None else description
+        self.variables[address.variable_key] = {"key": address.variable_key, "value": text, "description": shown}
 
     def put_late(self, address: TaskAddress, value: Any) -> None:
         key = address.variable_key + LATE
         self.variables[key] = {"key": key, "value": json.dumps(value), "description": address.description}
+
+    def late(self, address: TaskAddress) -> Any:
+        row = self.variables.get(address.variable_key + LATE)
+        return None if row is None else json.loads(row["value"])
 
     def variable(self, address: TaskAddress) -> Any:
         row = self.variables.get(address.variable_key)
@@ -153,6 +155,9 @@ class AirflowApiServer:
             return self._page(seen, "variables", rows)
         if words[0] not in self.variables:
             return 404, {"detail": "no such Variable"}
+        if seen.method == "DELETE":
+            del self.variables[words[0]]
+            return 204, None
         row = self.variables[words[0]]
         if seen.method == "PATCH":
             if seen.query != ({} if self.version < (3, 0) else {"update_mask": ["value"]}):
@@ -217,6 +222,8 @@ class AirflowApiServer:
         if not body["dry_run"]:
             for row in rows:
                 row["state"] = None
+                if self.version >= (3, 0):
+                    row["id"] += "-cleared"
                 if self.version >= (3, 4) and not body.get("keep_task_state"):
                     self.entries.pop(TaskAddress(dag, row["dag_run_id"], row["task_id"], row["map_index"]), None)
         if self.version < (3, 0):

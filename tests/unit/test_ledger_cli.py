@@ -6,11 +6,14 @@ import os
 import pwd
 import shlex
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from airflow_provider_digitalhuman import ledger_api, ledger_cli
+from airflow_provider_digitalhuman import ledger_api, ledger_cli, ledger_rules
+from airflow_provider_digitalhuman.api.endpoints import SUBMIT_TIMEOUT
+from airflow_provider_digitalhuman.hooks.digitalhuman import LONGEST_START
 from airflow_provider_digitalhuman.ledger import ADOPTED, Stage, SubmissionRecord
 from airflow_provider_digitalhuman.ledger_address import COPIED, TaskAddress
 from tests.unit.airflow_api_server import AirflowApiServer
@@ -20,6 +23,7 @@ VERSIONS = [(2, 11), (3, 0), (3, 1), (3, 2), (3, 3), (3, 4)]
 WITH_STATE_STORE = [version for version in VERSIONS if version >= (3, 3)]
 HERE = TaskAddress("dag", "manual__2026-11-29T00:00:00+00:00", "create")
 SECOND = HERE._replace(map_index=1)
+LONG_AGO = "2026-01-01T00:00:00+00:00"
 
 
 def record(stage: Stage = Stage.UNKNOWN, **changes: Any) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def record(stage: Stage = Stage.UNKNOWN, **changes: Any) -> dict[str, Any]:
         "fingerprint": "f" * 16,
         "generation": 1,
         "try_number": 1,
-        "sent_at": "then",
+        "sent_at": LONG_AGO,
         "sent": "that",
     }
     return SubmissionRecord(stage=stage, **(fields | changes)).to_json()
@@ -273,6 +277,274 @@ def test_note_that_comes_before_the_write_stops_it(airflow: Airflow) -> None:
     airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", lambda: airflow.server.put_late(HERE, late)))
     assert "came in between" in airflow.run("release", *HERE[:3], code=1)
     assert airflow.server.writes() == []
+
+
+# -------------------------------------------------------------------- a task that goes on by itself
+
+
+@pytest.mark.parametrize("state", ["deferred", "up_for_reschedule", "up_for_retry"])
+def test_task_that_goes_on_by_itself_is_changed_only_with_clear(airflow: Airflow, state: str) -> None:
+    airflow.put(HERE, record(Stage.SUBMITTED, fingerprint=ADOPTED, video_task_id="v1"), state)
+    for command in (["release", *HERE[:3]], ["adopt", *HERE[:3], "v7"]):
+        said = airflow.run(*command, code=1)
+        assert f"is under way: its record says submitted, and the task is in state {state}" in said
+        assert said.endswith(": add --clear.\n")
+        assert airflow.server.writes() == []
+    assert "released and cleared" in airflow.run("release", "--clear", *HERE[:3])
+    assert airflow.server.instances[HERE]["state"] is None
+
+
+@pytest.mark.parametrize("state", ["deferred", "up_for_reschedule"])
+def test_task_that_waits_is_cleared_right_after_the_write(airflow: Airflow, state: str) -> None:
+    airflow.put(HERE, record(Stage.SUBMITTED, fingerprint=ADOPTED, video_task_id="v1"), state)
+    assert "adopted and cleared" in airflow.run("adopt", "--clear", *HERE[:3], "v7")
+    *writes, clear = airflow.server.writes()
+    seen = airflow.server.requests
+    first = seen.index(writes[0])
+    assert seen[first : first + len(writes) + 1] == [*writes, clear]
+    assert len(seen) > first + len(writes) + 1  # it looks again
+
+
+def test_retry_that_starts_with_the_write_is_not_cleared(airflow: Airflow) -> None:
+    airflow.put(HERE, record(), "up_for_retry")
+    method, where = ("PUT", "") if airflow.version >= (3, 3) else ("PATCH", HERE.variable_key)
+    row = airflow.server.instances[HERE]
+    airflow.server.events.append((method, where, lambda: row.update(state="running")))
+    assert "It was not cleared" in airflow.run("release", "--clear", *HERE[:3], code=1)
+    assert row["state"] == "running"
+
+
+def test_clear_that_left_task_waiting_is_reported(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    airflow.put(HERE, record(Stage.SUBMITTED, fingerprint=ADOPTED, video_task_id="v1"), "deferred")
+    monkeypatch.setattr(airflow.server, "_clear", lambda *_: (200, {"task_instances": [], "total_entries": 0}))
+    said = airflow.run("adopt", "--clear", *HERE[:3], "v7", code=1)
+    assert "the task was not cleared: in state deferred, it still waits for what it had read before" in said
+    assert "Clear the task" in said
+
+
+def test_clear_that_airflow_refuses_says_that_task_goes_on_waiting(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow.put(HERE, record(Stage.SUBMITTED, fingerprint=ADOPTED, video_task_id="v1"), "deferred")
+    plan = {"task_instances": [], "total_entries": 0}
+    monkeypatch.setattr(
+        airflow.server, "_clear", lambda _, body: (200, plan) if body["dry_run"] else (409, {"detail": "running"})
+    )
+    said = airflow.run("adopt", "--clear", *HERE[:3], "v7", code=1)
+    assert "was adopted, but not cleared" in said
+    assert "Until it is cleared, it goes on with what it has read." in said
+
+
+def test_record_that_the_old_trigger_wrote_over_is_reported_after_clear(airflow: Airflow) -> None:
+    before = record(Stage.SUBMITTED, fingerprint=ADOPTED, video_task_id="v1")
+    airflow.put(HERE, before, "deferred")
+    method, where = ("PUT", "") if airflow.version >= (3, 3) else ("PATCH", HERE.variable_key)
+
+    def write_over() -> None:
+        if airflow.version >= (3, 3):
+            airflow.server.entries[HERE] = before | {"completed": True}
+        else:
+            airflow.server.put_variable(HERE, before | {"completed": True})
+
+    airflow.server.events.append((method, where, write_over))
+    said = airflow.run("adopt", "--clear", *HERE[:3], "v7", code=1)
+    assert "the task was cleared, and a try has written over it" in said
+
+
+# -------------------------------------------------------------------- while the answer can still come
+
+
+def sent(seconds_ago: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat(timespec="seconds")
+
+
+def test_time_in_which_an_answer_can_come_is_start_and_submit_time_out() -> None:
+    assert ledger_rules.ANSWER_CAN_COME.total_seconds() == LONGEST_START + SUBMIT_TIMEOUT
+
+
+@pytest.mark.parametrize("changes", [{}, {"stage": Stage.SENDING}, {"stage": Stage.SUBMITTED, "fingerprint": ADOPTED}])
+def test_release_names_moment_from_which_no_answer_can_come(airflow: Airflow, changes: dict[str, Any]) -> None:
+    moment = sent(120)
+    airflow.put(HERE, record(**changes, video_task_id="v1", sent_at=moment))
+    said = airflow.run("release", "--clear", *HERE[:3], code=1)
+    works = datetime.fromisoformat(moment) + timedelta(seconds=240)
+    assert f"can still come: release works from {works:%Y-%m-%d %H:%M:%S} UTC" in said
+    assert airflow.server.writes() == []
+    assert "adopted and cleared" in airflow.run("adopt", "--clear", *HERE[:3], "v7")
+
+
+@pytest.mark.parametrize("zone", [0, 8])
+def test_release_works_once_no_answer_can_come(play: Callable[..., Airflow], zone: int) -> None:
+    airflow = play((3, 3))
+    moment = datetime.fromisoformat(sent(241)).astimezone(timezone(timedelta(hours=zone))).isoformat()
+    airflow.put(HERE, record(sent_at=moment))
+    assert "released and cleared" in airflow.run("release", "--clear", *HERE[:3])
+
+
+def test_release_takes_time_without_zone_for_utc(play: Callable[..., Airflow]) -> None:
+    airflow = play((3, 3))
+    airflow.put(HERE, record(sent_at=sent(120).removesuffix("+00:00")))
+    assert "can still come" in airflow.run("release", *HERE[:3], code=1)
+
+
+def test_release_refuses_record_that_does_not_say_when_it_was_sent(play: Callable[..., Airflow]) -> None:
+    airflow = play((3, 3))
+    airflow.put(HERE, record(sent_at="then"))
+    assert "does not say when its POST left" in airflow.run("release", *HERE[:3], code=1)
+    assert airflow.server.writes() == []
+
+
+# -------------------------------------------------------------------- IDs that are given up
+
+
+def test_replaced_id_is_kept_among_earlier_ones(airflow: Airflow) -> None:
+    airflow.put(HERE, record(earlier=("v0",)))
+    for video_task_id in ("first", "second", "first"):
+        airflow.run("adopt", *HERE[:3], video_task_id)
+    for kept in airflow.stored(HERE):
+        assert (kept["video_task_id"], kept["earlier"]) == ("first", ["v0", "second"])
+    airflow.run("release", *HERE[:3])
+    for kept in airflow.stored(HERE):
+        assert kept["earlier"] == ["v0", "second", "first"]
+        assert "video_task_id" not in kept
+
+
+def test_release_of_accepted_video_needs_force_and_names_its_cost(airflow: Airflow) -> None:
+    known = {"id": "useless", "status": "pending"}
+    airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="useless", video_task=known, sent_at=sent(0)))
+    said = airflow.run("release", "--clear", *HERE[:3], code=1)
+    assert "is not stuck: its record says submitted" in said
+    assert "To give up video task useless, add --force: if that video exists, the next try pays for a second" in said
+    assert airflow.server.writes() == []
+    said = airflow.run("release", "--clear", "--force", *HERE[:3])
+    assert "released and cleared" in said
+    assert "Given up: video task useless. If it exists, the next try pays for a second one." in said
+    for kept in airflow.stored(HERE):
+        read = SubmissionRecord.from_json(kept)
+        assert (read.stage, read.video_task_id, read.earlier) == (Stage.RELEASED, None, ("useless",))
+        assert read.video_task is None
+
+
+@pytest.mark.parametrize("state", ["success", "deferred", "up_for_retry", "running", "upstream_failed", None])
+def test_force_gives_up_no_video_of_task_that_has_not_failed(play: Callable[..., Airflow], state: str | None) -> None:
+    airflow = play((3, 1))
+    airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="v1"), state)
+    assert "add --force once the task has failed" in airflow.run("release", "--clear", "--force", *HERE[:3], code=1)
+    assert airflow.server.writes() == []
+
+
+@pytest.mark.parametrize("stage", [Stage.RELEASED, Stage.FAILED, Stage.RETURNED])
+def test_force_changes_no_record_that_is_not_submitted(play: Callable[..., Airflow], stage: Stage) -> None:
+    airflow = play((3, 1))
+    airflow.put(HERE, record(stage, video_task_id="v1"))
+    assert "is not stuck" in airflow.run("release", "--force", *HERE[:3], code=1)
+    assert airflow.server.writes() == []
+
+
+def test_force_does_not_shorten_the_time_in_which_an_answer_can_come(play: Callable[..., Airflow]) -> None:
+    airflow = play((3, 3))
+    airflow.put(HERE, record(sent_at=sent(120)))
+    assert "can still come" in airflow.run("release", "--force", *HERE[:3], code=1)
+    assert airflow.server.writes() == []
+
+
+# -------------------------------------------------------------------- notes of tries that were given up
+
+
+def test_note_is_removed_once_it_was_taken_into_account(airflow: Airflow) -> None:
+    airflow.put(HERE, record(try_number=2))
+    note = record(Stage.SUBMITTED, video_task_id="other")
+    airflow.server.put_late(HERE, note)
+    airflow.run("release", *HERE[:3])
+    assert airflow.server.late(HERE) is None
+    assert {tuple(kept["earlier"]) for kept in airflow.stored(HERE)} == {("other",)}
+    airflow.put(HERE, record())
+    airflow.server.put_late(HERE, note)
+    airflow.run("adopt", "--clear", *HERE[:3], "v7")
+    assert airflow.server.late(HERE) is None
+    assert {(kept["video_task_id"], *kept["earlier"]) for kept in airflow.stored(HERE)} == {("v7", "other")}
+
+
+def test_note_that_cannot_be_removed_does_not_stop_the_command(airflow: Airflow) -> None:
+    airflow.put(HERE, record(try_number=2))
+    airflow.server.put_late(HERE, record(Stage.RELEASED))
+    answer = airflow.server._variables
+    airflow.server._variables = lambda seen, words: (  # type: ignore[method-assign]
+        (403, {"detail": "Forbidden"}) if seen.method == "DELETE" else answer(seen, words)
+    )
+    said = airflow.run("release", "--clear", *HERE[:3])
+    assert f"the Variable {HERE.variable_key}_late is no longer needed: Airflow's API answered HTTP 403" in said
+    assert "released and cleared" in said
+
+
+def test_note_that_comes_with_the_write_is_reported_and_kept(airflow: Airflow) -> None:
+    airflow.put(HERE, record())
+    method, where = ("PUT", "") if airflow.version >= (3, 3) else ("PATCH", HERE.variable_key)
+    note = record(Stage.SUBMITTED, video_task_id="late")
+    airflow.server.events.append((method, where, lambda: airflow.server.put_late(HERE, note)))
+    said = airflow.run("release", "--clear", *HERE[:3], code=1)
+    assert "A NOTE CAME IN BETWEEN" in said
+    assert "The note says submitted, video task late (try 1" in said
+    assert "It was not cleared" in said
+    assert airflow.server.late(HERE) == note
+    (row,) = json.loads(airflow.run("list", "--all", "--output", "json"))
+    command = HERE.command("adopt", "late")
+    assert row["commands"]["adopt"] == command
+    assert command in said
+    assert "adopted and cleared" in airflow.run(*shlex.split(command)[1:])
+    assert airflow.server.late(HERE) is None
+
+
+def test_note_about_adopted_post_is_not_released(airflow: Airflow) -> None:
+    airflow.put(HERE, record())
+    airflow.run("adopt", *HERE[:3], "wrong")
+    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="late"))
+    assert "was accepted as video task late" in airflow.run("release", *HERE[:3], code=1)
+    assert {kept["stage"] for kept in airflow.stored(HERE)} == {"submitted"}
+    assert airflow.server.late(HERE) is not None
+
+
+def test_force_gives_up_id_that_a_note_names_too(play: Callable[..., Airflow]) -> None:
+    airflow = play((3, 3))
+    airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="useless"))
+    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="useless"))
+    assert "released" in airflow.run("release", "--force", *HERE[:3])
+    assert airflow.server.entries[HERE]["earlier"] == ["useless"]
+    airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="useless"))
+    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="another"))
+    assert "was accepted as video task another" in airflow.run("release", "--force", *HERE[:3], code=1)
+
+
+def test_list_all_shows_notes_that_no_try_reads(airflow: Airflow) -> None:
+    note = record(Stage.SUBMITTED, video_task_id="v5")
+    airflow.put(SECOND, record())
+    airflow.server.put_late(SECOND, note)  # of an open record: the next try reads it
+    ended, gone = HERE._replace(map_index=2), HERE._replace(map_index=3)
+    airflow.put(ended, record(Stage.FAILED, video_task_id="v1"))
+    airflow.server.put_late(ended, note)
+    airflow.server.put_late(gone, note)
+    (stuck,) = json.loads(airflow.run("list", "--output", "json"))
+    assert (stuck["map_index"], stuck["orphaned_note"]) == (1, None)
+    rows = {row["map_index"]: row for row in json.loads(airflow.run("list", "--all", "--output", "json"))}
+    assert {index: row["orphaned_note"] for index, row in rows.items()} == {1: None, 2: note, 3: note}
+    assert (rows[3]["record"], rows[3]["commands"], rows[3]["state"]) == ({}, {}, None)
+    text = airflow.run("list", "--all")
+    assert f"{gone}: no record (no such task instance any more)" in text
+    assert f"video task v5 (try 1, sent {LONG_AGO}). No try reads it any more: delete the Variable" in text
+    assert [f"{one.variable_key}_late" in text for one in (SECOND, ended, gone)] == [False, True, True]
+    assert "cannot be read" not in text
+
+
+def test_list_all_looks_for_the_record_of_a_note_in_the_state_store(
+    play: Callable[..., Airflow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow = play((3, 3))
+    monkeypatch.setattr(ledger_api, "MOST_READ", 0)
+    airflow.put(HERE, record())
+    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="v5"))
+    shown, _, _ = airflow.run("list", "--all", "--output", "json").partition("digitalhuman-ledger: Only the newest 0")
+    (row,) = json.loads(shown)
+    assert (row["late_id"], row["orphaned_note"]) == ("v5", None)
 
 
 # -------------------------------------------------------------------- a try at the same moment
@@ -541,6 +813,23 @@ def test_printed_command_does_its_job(play: Callable[..., Airflow], address: Tas
     assert "released and cleared" in airflow.run(*shlex.split(address.command("release"))[1:])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["adopt", "--", *HERE[:3], "--"], "VIDEO_TASK_ID"),
+        (["release", "--", "dag", "--", "create"], "RUN_ID"),
+        (shlex.split(HERE.command("adopt", "--"))[1:], "VIDEO_TASK_ID"),
+    ],
+)
+def test_name_that_is_two_hyphens_is_refused_in_a_sentence(
+    play: Callable[..., Airflow], arguments: list[str], name: str
+) -> None:
+    airflow = play((3, 3))
+    airflow.put(HERE, record())
+    assert f"{name} cannot be '--'" in airflow.run(*arguments, code=1)
+    assert airflow.server.requests == []
+
+
 def test_command_to_copy_repeats_the_address_that_was_given_and_no_token(
     play: Callable[..., Airflow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -586,7 +875,7 @@ def test_starred_out_variable_is_not_written_back(play: Callable[..., Airflow]) 
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "expected"),
     [
         (
             http_answer(200, "<html>Sign in</html>", content_type="text/html"),
@@ -598,27 +887,27 @@ def test_starred_out_variable_is_not_written_back(play: Callable[..., Airflow]) 
     ],
 )
 def test_what_is_no_airflow_is_refused_in_a_sentence(
-    serve: Callable[..., RawServer], capsys: pytest.CaptureFixture[str], answer: bytes, told: str
+    serve: Callable[..., RawServer], capsys: pytest.CaptureFixture[str], answer: bytes, expected: str
 ) -> None:
     server = serve(answering(answer))
     assert ledger_cli.main(["--url", server.url, "release", *HERE[:3]]) == 1
     said = capsys.readouterr().err
-    assert told in said
+    assert expected in said
     assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("http://127.0.0.1:9", "does not answer"),
         ("127.0.0.1:9", "does not answer"),
         ("http://ann:secret@127.0.0.1:9", "holds a user name"),
     ],
 )
-def test_address_that_cannot_be_used_is_refused(capsys: pytest.CaptureFixture[str], url: str, told: str) -> None:
+def test_address_that_cannot_be_used_is_refused(capsys: pytest.CaptureFixture[str], url: str, expected: str) -> None:
     assert ledger_cli.main(["list", "--url", url]) == 1
     said = capsys.readouterr().err
-    assert told in said
+    assert expected in said
     assert "secret" not in said
 
 

@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 from airflow_provider_digitalhuman import ledger_cli
 from airflow_provider_digitalhuman.compat import AIRFLOW
 from airflow_provider_digitalhuman.ledger import Stage, SubmissionRecord
-from airflow_provider_digitalhuman.ledger_address import TaskAddress
+from airflow_provider_digitalhuman.ledger_address import LATE, TaskAddress
 
 HERE = TaskAddress("dag", "manual__1", "create", 2)
-RECORD = SubmissionRecord(Stage.UNKNOWN, "f" * 16, 1, 1, "then", "that")
+RECORD = SubmissionRecord(Stage.UNKNOWN, "f" * 16, 1, 1, "2026-01-01T00:00:00+00:00", "that")
 
 
 @pytest.fixture
@@ -103,3 +103,24 @@ def test_local_writes_over_nothing_but_what_it_has_read(
     now = access.read(HERE)
     assert now is not None
     assert now.record() == accepted
+
+
+def test_local_removes_note_that_was_taken_into_account(
+    sessions: Callable[[], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if AIRFLOW >= (3, 0):
+        assert run(capsys, "release", *HERE[:3])[0] == 1
+        return
+    note, gone = RECORD.at(Stage.SUBMITTED, video_task_id="v5"), HERE._replace(map_index=3)
+    with sessions() as session:
+        for address in (HERE, gone):
+            key = address.variable_key + LATE
+            session.add(Variable(key=key, val=json.dumps(note.to_json()), description=address.description))
+    assert "accepted as video task v5" in run(capsys, "list")[1]
+    assert f"{gone}: no record" in run(capsys, "list", "--all")[1]
+    code, refused = run(capsys, "release", "--map-index", "2", *HERE[:3])
+    assert (code, "was accepted as video task v5" in refused) == (1, True)
+    assert run(capsys, "adopt", "--map-index", "2", *HERE[:3], "v5")[0] == 0
+    with sessions() as session:
+        keys = set(session.scalars(select(Variable.key)))
+    assert keys == {HERE.variable_key, gone.variable_key + LATE}
