@@ -21,8 +21,8 @@ class Seen(NamedTuple):
 
 
 def may_be_corrected(record: SubmissionRecord) -> bool:
-    """Whether the outcome is not known, or a person has named it."""
-    return record.is_open or record.fingerprint == ADOPTED
+    """Whether the outcome is not known, or a person has named it and the task has not succeeded with it."""
+    return record.is_open or (record.fingerprint == ADOPTED and record.stage is not Stage.RETURNED)
 
 
 def holds_accepted_id(record: SubmissionRecord) -> bool:

@@ -146,7 +146,6 @@ class Submission:
             **self._of_this_try(),
         )
         self.record = record  # also where the write fails: it can have been carried out, and is taken back then
-        self._posting = False
         self._write(record)
         self._posting = True
 
@@ -340,7 +339,7 @@ class Submission:
         return (
             f"{look} of that time. If it is there, go on with it:"
             f" {address.command('adopt', record.possible_id or 'VIDEO_TASK_ID')}"
-            f" If it is not: {address.command('release')}"
+            f" If it is not there after five minutes: {address.command('release')}"
             " Clearing the task without one of the two submits nothing (docs/ledger.md)."
         )
 

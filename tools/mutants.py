@@ -90,8 +90,8 @@ def _is_left_alone(node: ast.AST, parent: ast.AST) -> bool:
     match node:
         case ast.Expr(value=ast.Constant()) | ast.JoinedStr() | ast.Assert() | ast.If(test=ast.Name("TYPE_CHECKING")):
             return True
-        case ast.Call(func=ast.Attribute(value=ast.Name("log"))):
-            return True  # what is logged; that nothing is logged is a change
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name("log")))):
+            return True
         case ast.Assign(targets=[ast.Name("__slots__")]):
             return True
         case ast.Assign(value=ast.Subscript() | ast.BinOp(op=ast.BitOr()) | ast.Call(func=ast.Name("TypeVar"))):

@@ -6,18 +6,24 @@ is no JSON as a whole.
 
 import json
 import re
+import zlib
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from airflow_provider_digitalhuman.api.answer import Answer
+from airflow_provider_digitalhuman.api.encoding import MAX_CREATE_ANSWER
 
-_OTHER_NAMES: Final = ("taskid", "videoid", "projectid")
+_OTHER_NAMES: Final = ("taskid", "videoid", "projectid", "jobid")
 _ALL_NAMES: Final = ("id", *_OTHER_NAMES)
 """In the order of what they are worth; without the underscore, and in lower case."""
 # Of what only an error needs, the text alone: compiling it would cost every task process.
 _NAMED_ID: Final = (
-    r'(?is)"((?:task_?|video_?|project_?)?id)"\s*:\s*\[?\s*(?:"((?:[^"\\]|\\.)*)"|(-?\d{1,40})(?=\s*[,}\]\r\n]))'
+    r'(?is)"((?:task_?|video_?|project_?|job_?)?id)"\s*:\s*\[?\s*(?:"((?:[^"\\]|\\.)*)"|(-?\d{1,40})(?=\s*[,}\]\r\n]))'
 )
+_NAME: Final = r"(?i)(?:task|video|project|job)[_-]?id"
+_UNREADABLE: Final = r"[\x00-\x08\x0e-\x1f]"
+"""No text: a compression that was not announced, or is not known."""
+_GZIP: Final = b"\x1f\x8b\x08"
 _NO_TASK: Final = (
     *("requestid", "traceid", "spanid", "logid", "userid", "uid", "appid", "sessionid", "tenantid"),
     *("paid", "unpaid", "valid", "invalid"),
@@ -43,6 +49,19 @@ def task_ids(answer: Answer, status_words: Collection[str], any_id: bool) -> tup
     return tuple(dict.fromkeys((*with_status, *_found(answer, _OTHER_NAMES), *(others if any_id else ()))))
 
 
+def may_name_task(answer: Answer) -> bool:
+    """Return whether a task may be named in ``answer`` in a way that cannot be read: then it proves no refusal."""
+    payload = _payload(answer)
+    if payload is None:
+        unreadable = re.search(_UNREADABLE, _text(answer.body)) is not None
+        return unreadable or any(re.search(_NAME, text) for text in _texts(answer))
+    return any(
+        name.replace("_", "").replace("-", "") in _OTHER_NAMES and not (_is_empty(value) or isinstance(value, bool))
+        for fields in _objects(payload)
+        for name, value in fields.items()
+    )
+
+
 def possible_ids(answer: Answer) -> tuple[str, ...]:
     """Return all values in ``answer`` that can be the ID of a video task.
 
@@ -53,10 +72,13 @@ def possible_ids(answer: Answer) -> tuple[str, ...]:
 
 def holds_data(answer: Answer) -> bool:
     """Return whether ``data`` or ``result`` holds any value: then an error code alone does not prove a refusal."""
-    return any(
-        value is not None and not isinstance(value, dict | list) and str(value).strip()
-        for content in _contents(answer)
-        for value in _values(content)
+    return not all(_is_empty(content) for content in _contents(answer))
+
+
+def _is_empty(content: Any) -> bool:
+    """Return whether no value is in ``content``, however deep; what is not text counts as one."""
+    return not any(
+        value is not None and not isinstance(value, dict | list) and str(value).strip() for value in _values(content)
     )
 
 
@@ -156,6 +178,9 @@ def _found(answer: Answer, names: tuple[str, ...]) -> tuple[str, ...]:
 def _texts(answer: Answer) -> Iterator[str]:
     text = _text(answer.body)
     yield text
+    for data in (answer.body, answer.wire):
+        if inflated := _inflated(data):
+            yield _text(inflated)
     if "\\" in text:
         payload = answer.json_object()
         if payload is not None:  # a name can be written in escapes
@@ -163,6 +188,19 @@ def _texts(answer: Answer) -> Iterator[str]:
         yield text.replace('\\"', '"')  # JSON as a text in JSON
     if answer.wire:  # what the head did not announce, or all of it if there is no head
         yield _text(answer.wire)
+
+
+def _inflated(data: bytes) -> bytes:
+    """Return what is in the gzip members of ``data``, as far as they go; the head need not have announced them."""
+    plain, rest = b"", data[data.find(_GZIP) :] if _GZIP in data else b""
+    while rest.startswith(_GZIP) and len(plain) < MAX_CREATE_ANSWER:
+        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        try:
+            plain += member.decompress(rest, MAX_CREATE_ANSWER)
+        except zlib.error:
+            break
+        rest = member.unused_data
+    return plain
 
 
 def _text(data: bytes) -> str:

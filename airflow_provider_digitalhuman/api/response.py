@@ -15,7 +15,7 @@ import pendulum
 
 from airflow_provider_digitalhuman.api.answer import URL_ALIASES, Answer
 from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER
-from airflow_provider_digitalhuman.api.possible_ids import holds_data, possible_ids, task_ids
+from airflow_provider_digitalhuman.api.possible_ids import holds_data, may_name_task, possible_ids, task_ids
 from airflow_provider_digitalhuman.api.redact import excerpt
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
@@ -134,6 +134,8 @@ def read_create(answer: Answer, sent_video_url: str | None = None) -> VideoTask:
     any_id = answer.http_status == 429 or _meaning(code) == "rate_limit"
     if named := task_ids(answer, _VOCABULARY, any_id):
         raise _unknown(answer, f"it names a task ({named[0]}) although it is no acceptance", *named)
+    if may_name_task(answer):
+        raise _unknown(answer, "it may name a task in a form that cannot be read", *possible_ids(answer))
     if is_2xx:
         _raise_create_without_id(answer, code)
     _raise_create_http_error(answer)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
+from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 from airflow_provider_digitalhuman.waiting import Done, Failed, VideoWait, checked_video_task_id
 
@@ -103,6 +104,8 @@ class DigitalHumanVideoTrigger(BaseTrigger):
         ti = getattr(self, "task_instance", None)  # dag.test() has none, and no way to end a task from here
         if not self.ends_task or ti is None or not isinstance(end, Done):
             return None
+        if self.ends_task == "create" and _may_be_the_clip(end.task):
+            return None
         from airflow_provider_digitalhuman.triggers.ending import end_task
 
         try:
@@ -139,6 +142,11 @@ class DigitalHumanVideoTrigger(BaseTrigger):
             " picked up under this ID.",
             self.video_task_id,
         )
+
+
+def _may_be_the_clip(task: VideoTask) -> bool:
+    """Tell whether the video's URL stands under the request's own name: only a worker knows what was sent."""
+    return bool(task.video_url) and task.video_url == task.raw.get("videoUrl") != task.raw.get("video_url")
 
 
 def deferral(

@@ -204,6 +204,15 @@ def test_adopted_id_may_be_corrected_and_released(airflow: Airflow) -> None:
     assert {kept["stage"] for kept in airflow.stored(HERE)} == {"released"}
 
 
+def test_adopted_video_that_the_task_has_returned_is_not_released(play: Callable[..., Airflow]) -> None:
+    airflow = play((3, 3))
+    airflow.put(HERE, record(Stage.RETURNED, fingerprint=ADOPTED, video_task_id="v1"), "success")
+    for command in (["release", "--clear"], ["adopt", "--clear"]):
+        words = [*command, *HERE[:3], *(["v7"] if command[0] == "adopt" else [])]
+        assert "is not stuck: its record says returned" in airflow.run(*words, code=1)
+    assert airflow.server.writes() == []
+
+
 def test_correction_drops_what_was_known_of_the_other_video(play: Callable[..., Airflow]) -> None:
     airflow = play((3, 3))
     about = {"video_task": {"id": "wrong", "status": "completed"}, "completed": True}

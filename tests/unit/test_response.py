@@ -363,7 +363,7 @@ def test_create_reader_takes_empty_task_id_for_none(http_status: int, content: d
         create({**content, "data": {"taskId": value, "projectId": value}}, http_status)
     with pytest.raises(DigitalHumanError) as without_it:
         create({**content, "data": {}}, http_status)
-    if http_status == 200 and value in (True, 1.5):  # no ID, but a value beside the code
+    if value == 1.5 or (http_status == 200 and value is True):  # no ID, but a value
         assert type(with_it.value) is SubmissionUnknownError
         assert with_it.value.video_task_id is None
     else:
@@ -448,7 +448,7 @@ def test_create_reader_takes_id_of_error_in_rate_limit_for_no_task(http_status: 
         *(({"job": {"renderId": ID}}, ID), (json.dumps({"jobId": ID}), ID)),
         ({"requestId": "r", "trace_id": "t", "logId": "l", "userId": "u", "uid": "u", "valid": "v", "jobId": ID}, ID),
         *(({"requestId": "r", "traceId": "t"}, None), ({"name": "x"}, None), (True, None), (False, None), (1.5, None)),
-        *(("please wait for it", None), ("https://cdn.example.com/v.mp4?sig=1", None), ({"jobId": "a b"}, None)),
+        *(("please wait for it", None), ("https://cdn.example.com/v.mp4?sig=1", None), ({"jobId": "a b"}, "a b")),
         *(([0.5, {}], None), ([[ID]], None)),
     ],
 )
@@ -458,6 +458,43 @@ def test_create_reader_takes_data_beside_error_code_for_unknown(
     with pytest.raises(SubmissionUnknownError) as caught:
         create({"code": code, "msg": "success", place: content})
     assert caught.value.video_task_id == task_id
+
+
+@pytest.mark.parametrize("status", [429, 400, 404, 422])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x1b\x03\x00\x80 brotli",
+        b"\x1f\x8b\x08 broken",
+        b"<answer><taskId>v1</taskId></answer>",
+        b"{'video_id': 'v1'}",
+        b'{"projectId": 1.5e3}',
+        b'{"task_id": {"value": "v1"}}',
+        b'{"data": {"job-id": {"value": 1.5}}}',
+        b"&quot;taskId&quot;:&quot;v1&quot;",
+        b'{"taskId":"v-cu',
+    ],
+)
+def test_create_reader_takes_task_that_it_cannot_read_for_unknown(status, body):
+    with pytest.raises(SubmissionUnknownError):
+        read_create(Answer(status, body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><body id='main'><h1>429 Too Many Requests</h1></body></html>",
+        b'{"taskId": null}',
+        b'{"video_id": ""}',
+        b'{"task_id": []}',
+        b'{"requestId": "r1", "msg": "slow down"}',
+        b"slow down\r\n\t",
+    ],
+)
+def test_create_reader_takes_rate_limit_that_names_no_task_for_one(body):
+    with pytest.raises(RateLimitError):
+        read_create(Answer(429, body))
 
 
 @pytest.mark.parametrize("empty", [None, "", " ", {}, [], [{}], {"id": None, "status": ""}, "{}", "[]"])

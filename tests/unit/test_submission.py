@@ -27,7 +27,7 @@ from airflow_provider_digitalhuman.exceptions import (
     VideoFailedError,
     VideoTaskNotFoundError,
 )
-from airflow_provider_digitalhuman.ledger import ADOPTED, RunFacts, Send, SubmissionRecord
+from airflow_provider_digitalhuman.ledger import ADOPTED, Resume, RunFacts, Send, SubmissionRecord
 from airflow_provider_digitalhuman.ledger_address import TaskAddress
 from airflow_provider_digitalhuman.ledger_stores import MemoryRecordStore
 from airflow_provider_digitalhuman.submission import STORE_BACKOFF, Submission, TryFacts
@@ -175,7 +175,7 @@ def test_try_facts_are_read_from_airflows_context():
     assert TryFacts.of(context, 2, own_code=True).own_code
     context["dag_run"] = SimpleNamespace(start_date=None, clear_number=None, id=7)
     assert TryFacts.of(context, None).run == RunFacts(None, None, None, 7)
-    assert TryFacts.of({"ti": ti}, None).retries == 0
+    assert TryFacts.of({"ti": ti}, None)[3:] == (0, RunFacts(), False)
 
 
 def test_try_that_finds_an_open_submission_stops_and_says_what_is_known():
@@ -245,14 +245,45 @@ def test_clear_goes_on_with_a_video_in_the_making_and_later_retries_do_too():
     assert not attempt(store, generation=5, try_number=5, request=OTHER)[1]
 
 
+def test_recorded_task_is_the_one_that_was_accepted():
+    store = LastingStore()
+    submission, _ = attempt(store)
+    with pytest.raises(LedgerError, match="holds no video task"):
+        submission.recorded_task()
+    submission.sending()
+    with pytest.raises(LedgerError, match="holds no video task"):
+        submission.recorded_task()
+    submission.accepted(VideoTask(id="v1", status="processing", model="m", video_url="https://h/v.mp4"))
+    kept = Submission(store, of_try()).recorded_task()
+    assert (kept.id, kept.status, kept.model, kept.video_url) == ("v1", "processing", "m", None)
+    assert store.read()["video_task"]["video_url"] is None
+
+
+def test_decision_to_go_on_is_returned():
+    store = LastingStore()
+    submitted(store)
+    assert Submission(store, of_try(try_number=2)).decide(REQUEST, BASE) == Resume("this video was already submitted")
+
+
+def test_success_is_written_down_once():
+    store = LastingStore()
+    submission = submitted(store)
+    submission.succeeded()
+    assert submission.record.stage == "returned"
+    store.write({"another": "record"})
+    submission.succeeded()
+    assert store.read() == {"another": "record"}
+
+
 def test_clear_submits_another_request():
     store = LastingStore()
     submitted(store)
     assert attempt(store, generation=5, try_number=2, request=OTHER)[1]
 
 
-def test_retry_of_a_mapped_task_does_not_return_another_inputs_video():
-    store, address = LastingStore(), TaskAddress("dag", "run", "create", 1)
+@pytest.mark.parametrize("map_index", [0, 1])
+def test_retry_of_a_mapped_task_does_not_return_another_inputs_video(map_index):
+    store, address = LastingStore(), TaskAddress("dag", "run", "create", map_index)
     submitted(store, address=address)
     with pytest.raises(RequestChangedError) as caught:
         attempt(store, address=address, try_number=2, request=OTHER)
@@ -469,6 +500,22 @@ def test_given_up_try_that_knows_nothing_leaves_a_possible_id():
         attempt(store, try_number=3)
 
 
+def test_id_is_left_at_the_next_failure_where_it_could_not_be_at_the_first():
+    store = Flaky()
+    submission, _ = attempt(store)
+    submission.sending()
+    answers = [ConnectionError("no Variables"), None, AssertionError("once is enough")]
+
+    def leave_late(value):
+        if (error := answers.pop(0)) is not None:
+            raise error
+
+    store.leave_late = leave_late
+    store.refuse_writes = 4
+    submission.accepted(VideoTask(id="v1", status="queued"))
+    assert len(answers) == 1
+
+
 def test_what_a_given_up_try_left_about_another_post_is_not_taken_over():
     store = given_up_try(lambda first: first.accepted(VideoTask(id="v-late", status="queued")))
     store.write(store.read() | {"sent_at": "2026-01-01T00:00:00+00:00"})
@@ -524,7 +571,7 @@ def test_given_up_try_leaves_nothing_about_a_post_that_it_never_began():
     assert store.late is None
 
 
-def test_given_up_try_does_not_write_over_what_an_earlier_one_has_left():
+def test_given_up_try_does_not_write_over_what_an_earlier_one_has_left(slept):
     store = Flaky()
     first, _ = attempt(store)
     first.sending()
@@ -534,9 +581,10 @@ def test_given_up_try_does_not_write_over_what_an_earlier_one_has_left():
         first.accepted(VideoTask(id="v-late", status="queued"))
     late, store.late = store.late, None  # read before that
     assert late["video_task_id"] == "v-late"
-    with pytest.raises(LedgerError):
+    with pytest.raises(TryGivenUpError, match="could not be written"):
         second.decide(REQUEST, BASE)
     assert store.late is None
+    assert slept == [], "a try that was given up does not wait"
 
 
 def test_video_that_the_record_does_not_name_any_more_is_refused():

@@ -772,6 +772,11 @@ POSSIBLE_IDS: dict[str, Script] = {
     "gzip cut short, length too large": part(with_length(9999, gzipped(LATE)[:-300], content_encoding="gzip")),
     "gzip broken": part(http_answer(200, gzipped(LATE)[:-300] + b"\xff" * 300, content_encoding="gzip")),
     "HTTP 500, gzip cut short": part(with_length(9999, gzipped(LATE)[:-300], 500, content_encoding="gzip")),
+    "gzip in two members, HTTP 429": part(
+        http_answer(429, gzipped("[" * 9) + gzipped(LATE), content_encoding="gzip, identity")
+    ),
+    "gzip that nothing announces, HTTP 429": part(http_answer(429, gzipped(LATE))),
+    "x-gzip, HTTP 200": part(http_answer(200, gzipped(LATE), content_encoding="x-gzip")),
     "said to be gzip": part(http_answer(200, LATE, content_encoding="gzip")),
     "chunks cut off": part(CHUNKED + b"%x\r\n%s\r\n" % (len(LATE), LATE.encode())),
     "broken chunks": part(CHUNKED + b"%x\r\n%s\r\nzz\r\n" % (len(LATE), LATE.encode())),

@@ -369,6 +369,22 @@ class TestEvents:
             assert kept["video_task"]["video_url"] == URL
             assert (kept["metrics"]["outcome"], kept["metrics"]["try_number"]) == ("success", 3)
 
+    @pytest.mark.skipif(not HAS_END_FROM_TRIGGER, reason="end_from_trigger needs Airflow 3.3")
+    @pytest.mark.parametrize(("kind", "ends"), [("create", False), ("sensor", True)])
+    def test_url_under_the_requests_own_name_is_left_to_a_worker_that_knows_the_clip(
+        self,
+        kind: Any,
+        ends: bool,
+        kept: dict[str, Any],
+        connect: Callable[..., DigitalHumanHook],
+        serve: Callable[..., RawServer],
+    ) -> None:
+        answer = json.dumps({"id": ID, "status": "completed", "videoUrl": URL})
+        connect(serve(answering(http_answer(200, answer))).url)
+        event = end_by(a_trigger(ends_task=kind), TI)
+        assert isinstance(event, TaskSuccessEvent) is ends
+        assert ends or task_of(event.payload).video_url == URL
+
     def test_where_the_xcoms_cannot_be_kept_the_task_is_woken_up(
         self,
         connect: Callable[..., DigitalHumanHook],
