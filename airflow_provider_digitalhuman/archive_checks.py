@@ -107,6 +107,8 @@ def _nearest_folder(destination: str, folder: Path) -> Path:
         except OSError as error:
             if error.errno not in _ABSENT:
                 raise
+            if one.is_symlink():
+                raise _refused(destination, f"{one} is a link that leads nowhere; repair it") from error
             continue
         if not stat.S_ISDIR(mode):
             raise _refused(destination, f"{one} is a file, not a folder; choose another destination")

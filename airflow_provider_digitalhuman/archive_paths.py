@@ -39,6 +39,10 @@ def check_destination(destination: Any) -> str:
         raise _invalid(destination, "it contains a control character")
     if not destination.startswith("/") and not _SCHEME.match(destination):
         raise _invalid(destination, "write an absolute path or a URI such as s3://bucket/videos/{video_task_id}.mp4")
+    if destination.startswith("file://") and not destination.startswith("file:///"):
+        raise _invalid(
+            destination, "a file URI has three slashes before the absolute path, such as file:///data/videos/"
+        )
     if destination.endswith("://"):
         raise _invalid(destination, "it names no path")
     for _, name, spec in _parsed(destination):

@@ -242,6 +242,8 @@ def make_folder(folder: Path) -> None:
         (make_file, "taken/", "taken is a file, not a folder"),
         (make_file, "taken", "there is a file at"),
         (make_dangling_link, "taken", "there is a file at"),
+        (make_dangling_link, "taken/v.mp4", "taken is a link that leads nowhere"),
+        (make_dangling_link, "taken/{video_task_id}.mp4", "taken is a link that leads nowhere"),
         (make_folder, "taken", "it is a folder; end it with /"),
         (make_fifo, "taken", "it is no regular file"),
         (None, "x" * 300 + ".mp4", "File name too long"),
