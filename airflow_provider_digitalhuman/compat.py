@@ -23,6 +23,8 @@ HAS_END_FROM_TRIGGER: Final = HAS_TASK_STATE_STORE
 """Below it, the worker that ends a task must tidy up the record of its submission."""
 CLEAR_DISCARDS_TASK_STATE: Final = AIRFLOW >= (3, 4)
 """From there on a clear empties the task state store of a task instance, unless it is asked to keep it."""
+LEDGER_OPTIONS: Final = ("--local",) if AIRFLOW < (3, 0) else ()
+"""What the ledger command needs here: the REST API of Airflow 2 is closed by default, and clears no mapped task."""
 _AIRFLOWS_OWN: Final = "airflow.state.metastore.MetastoreBackend"
 
 

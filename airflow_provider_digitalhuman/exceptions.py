@@ -110,10 +110,6 @@ class LedgerError(DigitalHumanError):
     """The record of the submission could not be read or written; without it no POST may leave."""
 
 
-class TryGivenUpError(LedgerError):
-    """Airflow does not run this try any more, so it may neither send nor change the record."""
-
-
 class VideoTaskNotFoundError(DigitalHumanError):
     """The API does not know the task ID (contract F15)."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_digitalhuman import compat
-from airflow_provider_digitalhuman.exceptions import LedgerError, TryGivenUpError
+from airflow_provider_digitalhuman.exceptions import LedgerError
 from airflow_provider_digitalhuman.ledger import Stage
 from airflow_provider_digitalhuman.ledger_address import ADDRESS, COPIED, LATE, RECORD_KEY, TaskAddress
 
@@ -162,15 +162,14 @@ class VariableRecordStore(_LateVariable):
     def write(self, value: Mapping[str, Any]) -> None:
         """Keep the object.
 
-        :raises TryGivenUpError: if another process has changed the record since the last access, or Airflow runs
-            another try.
-        :raises LedgerError: if the Variable was not written.
+        :raises LedgerError: if another process has changed the record since the last access, if Airflow runs another
+            try, or if the Variable was not written.
         """
         text = json.dumps({**value, ADDRESS: list(self._address)})
         found = compat.read_variable(self._record_key)
         # A record that exists may be advanced by a try that was given up: its ID is to be kept.
         if found not in (self._seen, text) or (found is None and not self._is_current_try()):
-            raise TryGivenUpError("another process has changed it, or Airflow runs another try by now")
+            raise LedgerError("another process has changed it, or Airflow runs another try by now")
         compat.write_variable(self._record_key, text, self._address.description)
         if (kept := compat.read_variable(self._record_key)) != text:  # some versions only log that they could not
             raise LedgerError(f"Airflow has {kept!r} instead of the record")

@@ -16,7 +16,6 @@ from airflow_provider_digitalhuman.exceptions import (
     OnVideoFailed,
     RequestChangedError,
     SubmissionUnknownError,
-    TryGivenUpError,
 )
 from airflow_provider_digitalhuman.fingerprint import (
     fingerprint,
@@ -335,20 +334,25 @@ class Submission:
         look = f"{sent}{logged} Look in the vendor's console for a task"
         if not self.outlasts_try:
             return f"{look} before you clear this task: that submits again."
+        from airflow_provider_digitalhuman.compat import LEDGER_OPTIONS
+
         address = self._facts.address
         return (
             f"{look} of that time. If it is there, go on with it:"
-            f" {address.command('adopt', record.possible_id or 'VIDEO_TASK_ID')}"
-            f" If it is not there after five minutes: {address.command('release')}"
+            f" {address.command('adopt', record.possible_id or 'VIDEO_TASK_ID', LEDGER_OPTIONS)}"
+            f" If it is not there after five minutes: {address.command('release', options=LEDGER_OPTIONS)}"
             " Clearing the task without one of the two submits nothing (docs/ledger.md)."
         )
 
     def _explained_change(self, record: SubmissionRecord, why: str) -> str:
+        from airflow_provider_digitalhuman.compat import LEDGER_OPTIONS
+
+        adopt = self._facts.address.command("adopt", record.video_task_id or "", LEDGER_OPTIONS)
         return (
             f"Nothing is submitted, and no video is returned: {why}. This task instance has paid for video task"
             f" {record.video_task_id} (try {record.try_number}, {record.sent_at}: {record.sent}); now it asks for"
             f" {self._sent}. To make, and pay for, the video of the present request, clear the task."
-            f" To go on with the paid one: {self._facts.address.command('adopt', record.video_task_id or '')}"
+            f" To go on with the paid one: {adopt}"
         )
 
 
@@ -383,11 +387,11 @@ def _seconds_since(moment: str) -> float:
 
 
 def _with_backoff(done: str, access: Callable[[], T], known: str) -> T:
+    # Also where Airflow has given up this try: it ends the process meanwhile, before Airflow 2 takes its end for the
+    # task's.
     for delay in STORE_BACKOFF:
         try:
             return access()
-        except TryGivenUpError as error:
-            raise TryGivenUpError(f"The record of the submission could not be {done}: {error}.{known}") from error
         except Exception as error:
             log.warning(
                 "The record of the submission could not be %s (%s). Trying again in %g s.%s", done, error, delay, known

@@ -29,7 +29,7 @@ PACKAGE: Final = "airflow_provider_digitalhuman"
 TESTS: Final[dict[str, tuple[str, ...]]] = {
     "fingerprint": ("test_fingerprint", "test_golden"),
     "signed_urls": ("test_fingerprint",),
-    "submission": ("test_submission", "test_ledger_stores", "test_not_durable"),
+    "submission": ("test_submission", "test_ledger_stores", "test_recorded_submission", "test_not_durable"),
     "ledger": ("test_ledger", "test_golden", "test_ledger_stores", "test_submission"),
     "api/response": ("test_response", "test_golden"),
     "waiting": ("test_waiting",),

@@ -110,7 +110,8 @@ def _command_in_error(world: World, address: TaskAddress, verb: str) -> str:
     """Return the complete command that the last try's error names for this task instance."""
     logs = world.logs(address.dag_id, address.run_id, address.map_index)
     found = re.findall(rf"digitalhuman-ledger {verb} [^\n\"]*", logs[-1])
-    own = address.command(verb, "VIDEO_TASK_ID" if verb == "adopt" else "")
+    local = ("--local",) if world.airflow.is_airflow_2 else ()
+    own = address.command(verb, "VIDEO_TASK_ID" if verb == "adopt" else "", local)
     named = [own for text in found if text.startswith(own)]
     if not named:
         raise RuntimeError(f"the last log of {address} does not name {own!r}: {found}")
@@ -122,11 +123,14 @@ def _run(world: World, command: str) -> None:
     if program != "digitalhuman-ledger":
         raise RuntimeError(f"this is no command for the ledger: {command}")
     airflow = world.airflow
+    python: Any = sys.executable
     access: dict[str, Any] = {"AIRFLOW_API_URL": airflow.base_url}
-    if not airflow.is_airflow_2:
+    if airflow.is_airflow_2:  # where the command runs on Airflow's own machine
+        python, access = airflow.python, airflow.env
+    else:
         access["AIRFLOW_API_TOKEN"] = airflow.token()
     done = subprocess.run(
-        [sys.executable, "-m", "airflow_provider_digitalhuman.ledger_cli", *words],
+        [python, "-m", "airflow_provider_digitalhuman.ledger_cli", *words],
         env={**os.environ, **access},
         capture_output=True,
         text=True,

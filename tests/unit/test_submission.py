@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_digitalhuman import compat
 from airflow_provider_digitalhuman import submission as submission_module
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
@@ -23,7 +24,6 @@ from airflow_provider_digitalhuman.exceptions import (
     RequestChangedError,
     RequestRefusedError,
     SubmissionUnknownError,
-    TryGivenUpError,
     VideoFailedError,
     VideoTaskNotFoundError,
 )
@@ -95,7 +95,7 @@ class Flaky(LastingStore):
         if self.die_before_write == value["stage"]:
             raise Died
         if self.given_up:
-            raise TryGivenUpError("given up")
+            raise LedgerError("given up")
         if self.refuse_writes:
             self.refuse_writes -= 1
             raise ConnectionError("the database is away")
@@ -119,6 +119,10 @@ def submitted(store, video="v1", **facts):
     submission.sending()
     submission.accepted(VideoTask(id=video, status="queued"))
     return submission
+
+
+def command(verb, video_task_id=""):
+    return ADDRESS.command(verb, video_task_id, compat.LEDGER_OPTIONS)
 
 
 def make_older(store, hours):
@@ -184,7 +188,7 @@ def test_try_that_finds_an_open_submission_stops_and_says_what_is_known():
     with pytest.raises(SubmissionUnknownError) as caught:
         attempt(store, try_number=2)
     known = ("Try 1", "https://h.example.com/a.mp3?…", BASE, "Its log may name the ID", "console")
-    commands = (ADDRESS.command("adopt", "VIDEO_TASK_ID"), ADDRESS.command("release"))
+    commands = (command("adopt", "VIDEO_TASK_ID"), command("release"))
     for text in (*known, *commands):
         assert text in str(caught.value)
     assert store.read()["stage"] == "unknown"
@@ -220,7 +224,7 @@ def test_try_that_lives_on_after_an_unknown_outcome_says_what_is_known(outlasts_
         assert known in str(caught.value)
     assert "Its log" not in str(caught.value), "which is the one that says this"
     # Nothing can be repaired where no record stays.
-    assert (ADDRESS.command("adopt", "v?") in str(caught.value)) is outlasts_try
+    assert (command("adopt", "v?") in str(caught.value)) is outlasts_try
     assert ("submits again" in str(caught.value)) is not outlasts_try
     kept = store.read()
     assert (kept["stage"], kept["detail"], kept["possible_id"]) == ("unknown", str(why), "v?")
@@ -232,7 +236,9 @@ def test_possible_id_is_in_every_later_error():
     submission.sending()
     with contextlib.suppress(SubmissionUnknownError):
         submission.outcome_unknown(SubmissionUnknownError("Broken.", video_task_id="v?"))
-    with pytest.raises(SubmissionUnknownError, match=r"Broken\..*adopt --clear dag run create 'v\?'") as caught:
+    with pytest.raises(
+        SubmissionUnknownError, match=r"Broken\..*adopt (--local )?--clear dag run create 'v\?'"
+    ) as caught:
         attempt(store, try_number=2)
     assert caught.value.video_task_id == "v?"
 
@@ -287,7 +293,7 @@ def test_retry_of_a_mapped_task_does_not_return_another_inputs_video(map_index):
     submitted(store, address=address)
     with pytest.raises(RequestChangedError) as caught:
         attempt(store, address=address, try_number=2, request=OTHER)
-    for known in ("v1", "a.mp3", "b.mp3", "clear the task", address.command("adopt", "v1")):
+    for known in ("v1", "a.mp3", "b.mp3", "clear the task", address.command("adopt", "v1", compat.LEDGER_OPTIONS)):
         assert known in str(caught.value)
     assert store.read()["stage"] == "submitted"
     assert not attempt(store, address=address, try_number=3)[1], "its own input is there again"
@@ -479,7 +485,7 @@ def given_up_try(learns):
 
 def test_id_that_a_given_up_try_learns_is_taken_over_by_the_next_one(slept, caplog):
     store = given_up_try(lambda first: first.accepted(VideoTask(id="v-late", status="queued")))
-    assert slept == [], "Airflow ends such a process within seconds"
+    assert slept, "so that Airflow can end such a process"
     assert store.read()["stage"] == "unknown", "the running try's record is left alone"
     again, sends = attempt(store, generation=5, try_number=3)
     assert not sends
@@ -581,10 +587,10 @@ def test_given_up_try_does_not_write_over_what_an_earlier_one_has_left(slept):
         first.accepted(VideoTask(id="v-late", status="queued"))
     late, store.late = store.late, None  # read before that
     assert late["video_task_id"] == "v-late"
-    with pytest.raises(TryGivenUpError, match="could not be written"):
+    with pytest.raises(LedgerError, match="could not be written"):
         second.decide(REQUEST, BASE)
     assert store.late is None
-    assert slept == [], "a try that was given up does not wait"
+    assert sum(slept) > 30, "Airflow ends such a process meanwhile: on 2.11 its end would count as the task's"
 
 
 def test_video_that_the_record_does_not_name_any_more_is_refused():
