@@ -15,8 +15,10 @@ from airflow.providers.common.compat.sdk import AirflowPlugin
 MODULES: Final = (
     "operators.digitalhuman",
     "sensors.digitalhuman",
-    "submission",
-    "ledger_stores",
+    "recorded_submission",
+    "fingerprint_legacy",
+    "signature_warning",
+    "hooks.outcome",
     "hooks.settings",
     "hooks.transport",
     "triggers.digitalhuman",
