@@ -278,18 +278,18 @@ class Submission:
     def _write(self, record: SubmissionRecord) -> None:
         value = record.to_json()
         known = f" The video task ID is {record.video_task_id}: note it down." if record.video_task_id else ""
-        left = False
+        left = tried = False
 
         def write() -> None:
-            nonlocal left
+            nonlocal left, tried
             try:
                 self._store.write(value)
             except Exception:
                 # Airflow may have given up this try, and end its process within seconds: not after the back-off.
                 if self._posting and not left:
-                    left = self._leave_late(value)
+                    tried, left = True, self._leave_late(value)
                 raise
-            if left:
+            if tried:  # also where leaving it failed: it can have been carried out
                 self._drop_late()
 
         _with_backoff("written", write, known)

@@ -506,6 +506,21 @@ def test_given_up_try_that_knows_nothing_leaves_a_possible_id():
         attempt(store, try_number=3)
 
 
+def test_id_whose_leaving_failed_is_tidied_up_as_well():
+    store = Flaky()
+    submission, _ = attempt(store)
+    submission.sending()
+
+    def leave_late(value):
+        store.late = value
+        raise ConnectionError("the answer was lost")
+
+    store.leave_late = leave_late
+    store.refuse_writes = 1
+    submission.accepted(VideoTask(id="v1", status="queued"))
+    assert store.late is None
+
+
 def test_id_is_left_at_the_next_failure_where_it_could_not_be_at_the_first():
     store = Flaky()
     submission, _ = attempt(store)
