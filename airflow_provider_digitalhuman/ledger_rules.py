@@ -31,7 +31,7 @@ def holds_accepted_id(record: SubmissionRecord) -> bool:
 
 
 def named_ids(seen: Seen) -> tuple[str, ...]:
-    """Return all IDs that this task instance was given, whoever named them, each once."""
+    """Return all IDs that this task instance was given, by the vendor or by a person, each once."""
     noted = seen.found.noted_id
     return tuple(dict.fromkeys((*seen.record.known_ids, *((noted,) if noted else ()))))
 

@@ -18,7 +18,6 @@ from airflow_provider_digitalhuman import compat
 from airflow_provider_digitalhuman import submission as submission_module
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE
 from airflow_provider_digitalhuman.exceptions import (
     LedgerError,
     RequestChangedError,
@@ -46,11 +45,6 @@ def slept(monkeypatch) -> list[float]:
     seconds: list[float] = []
     monkeypatch.setattr(submission_module.time, "sleep", seconds.append)
     return seconds
-
-
-needs_task_state_store = pytest.mark.skipif(
-    not HAS_TASK_STATE_STORE, reason="Airflow below 3.3 has no task state store"
-)
 
 
 class Died(BaseException):
