@@ -38,7 +38,10 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_provider_digitalhuman.triggers.digitalhuman"],
             }
         ],
-        "extra-links": ["airflow_provider_digitalhuman.links.DigitalHumanVideoLink"],
+        "extra-links": [
+            "airflow_provider_digitalhuman.support.links.DigitalHumanVideoLink",
+            "airflow_provider_digitalhuman.links.DigitalHumanVideoLink",  # in DAGs serialized before 0.2
+        ],
         "hooks": [
             {
                 "integration-name": "DigitalHuman",

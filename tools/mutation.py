@@ -27,13 +27,18 @@ from tools.mutants import Mutant, mutants_of
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = "airflow_provider_digitalhuman"
 TESTS: Final[dict[str, tuple[str, ...]]] = {
-    "fingerprint": ("test_fingerprint", "test_golden"),
-    "signed_urls": ("test_fingerprint",),
-    "submission": ("test_submission", "test_ledger_stores", "test_recorded_submission", "test_not_durable"),
-    "ledger": ("test_ledger", "test_golden", "test_ledger_stores", "test_submission"),
-    "api/response": ("test_response", "test_golden"),
-    "waiting": ("test_waiting",),
-    "triggers/events": ("test_events", "test_golden"),
+    "ledger/fingerprint": ("ledger/test_fingerprint", "test_golden"),
+    "ledger/signed_urls": ("ledger/test_fingerprint",),
+    "ledger/submission": (
+        "ledger/test_submission",
+        "ledger/test_stores",
+        "hooks/test_recorded_submission",
+        "operators/test_not_durable",
+    ),
+    "ledger/record": ("ledger/test_record", "test_golden", "ledger/test_stores", "ledger/test_submission"),
+    "api/response": ("api/test_response", "test_golden"),
+    "waiting/decision": ("waiting/test_decision",),
+    "triggers/events": ("triggers/test_events", "test_golden"),
 }
 """Module of the money core -> files in tests/unit, those first that find most."""
 JUDGED: Final = ROOT / "tests" / "mutation" / "judged.json"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseHook
 
 from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
-from airflow_provider_digitalhuman.compat import final_if_unknown
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -21,6 +20,7 @@ from airflow_provider_digitalhuman.exceptions import (
     SubmissionUnknownError,
     VideoTaskNotFoundError,
 )
+from airflow_provider_digitalhuman.support.compat import final_if_unknown
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from airflow_provider_digitalhuman.api.answer import Answer
     from airflow_provider_digitalhuman.api.request import VideoRequest
     from airflow_provider_digitalhuman.api.response import VideoTask
-    from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
-    from airflow_provider_digitalhuman.hooks.transport import RequestMonitor, Transport, TransportError
+    from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
+    from airflow_provider_digitalhuman.connection.transport import RequestMonitor, Transport, TransportError
 
 SUBMIT_BACKOFF: Final = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further POST after one that was provably not accepted."""
@@ -107,14 +107,14 @@ class DigitalHumanHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return the connection form's standard fields, for Airflow below 3.2 (later: ``get_provider_info``)."""
-        from airflow_provider_digitalhuman.hooks.connection_form import ui_field_behaviour
+        from airflow_provider_digitalhuman.connection.form import ui_field_behaviour
 
         return ui_field_behaviour()
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the connection form's extra fields, for Airflow below 3.2 (later: ``get_provider_info``)."""
-        from airflow_provider_digitalhuman.hooks.connection_form import form_widgets
+        from airflow_provider_digitalhuman.connection.form import form_widgets
 
         return form_widgets()
 
@@ -124,13 +124,13 @@ class DigitalHumanHook(BaseHook):
 
         :raises InvalidConnectionError: naming the field, the value and the cure.
         """
-        from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
+        from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 
         return ConnectionSettings.from_connection(self.get_connection(self.digitalhuman_conn_id))
 
     @cached_property
     def _transport(self) -> "Transport":
-        from airflow_provider_digitalhuman.hooks.transport import Transport
+        from airflow_provider_digitalhuman.connection.transport import Transport
 
         return Transport(self.settings)
 
@@ -192,7 +192,7 @@ class DigitalHumanHook(BaseHook):
         with final_if_unknown():
             if context is None:
                 return self._submit_unrecorded(request)
-            from airflow_provider_digitalhuman.recorded_submission import create_recorded
+            from airflow_provider_digitalhuman.hooks.recorded_submission import create_recorded
 
             return create_recorded(self, request, context)
 
@@ -216,9 +216,9 @@ class DigitalHumanHook(BaseHook):
         )
 
     def _submit_once(self, request: "VideoRequest", observer: SubmissionObserver | None) -> "VideoTask":
-        from airflow_provider_digitalhuman.compat import heartbeat_timeout
-        from airflow_provider_digitalhuman.hooks.outcome import outcome_of
-        from airflow_provider_digitalhuman.hooks.transport import RequestMonitor
+        from airflow_provider_digitalhuman.connection.outcome import outcome_of
+        from airflow_provider_digitalhuman.connection.transport import RequestMonitor
+        from airflow_provider_digitalhuman.support.compat import heartbeat_timeout
 
         monitor = RequestMonitor(latest_first_byte=time.time() + min(LONGEST_START, heartbeat_timeout() / 2))
         intent_written = False
@@ -247,7 +247,7 @@ class DigitalHumanHook(BaseHook):
 
     def _post(self, request: "VideoRequest", monitor: "RequestMonitor") -> "Answer":
         from airflow_provider_digitalhuman.api.response import unknown_with_ids
-        from airflow_provider_digitalhuman.hooks.transport import TransportError
+        from airflow_provider_digitalhuman.connection.transport import TransportError
 
         try:
             return self._transport.post(create_url(self.settings.base_url), request.body(), monitor)
@@ -293,7 +293,7 @@ class DigitalHumanHook(BaseHook):
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: see :func:`read_query`.
         """
         from airflow_provider_digitalhuman.api.response import read_query
-        from airflow_provider_digitalhuman.waiting import checked_video_task_id
+        from airflow_provider_digitalhuman.waiting.decision import checked_video_task_id
 
         asked = checked_video_task_id(video_task_id)
         if self._key_refused:
@@ -305,7 +305,7 @@ class DigitalHumanHook(BaseHook):
             raise
 
     def _look_up_again(self) -> None:
-        from airflow_provider_digitalhuman.hooks.settings import ConnectionSettings
+        from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 
         try:
             connection = self.get_connection(self.digitalhuman_conn_id)
@@ -319,7 +319,7 @@ class DigitalHumanHook(BaseHook):
             self.settings = settings
 
     def _query(self, video_task_id: str) -> "Answer":
-        from airflow_provider_digitalhuman.hooks.transport import TransportError
+        from airflow_provider_digitalhuman.connection.transport import TransportError
 
         try:
             return self._transport.get(result_url(self.settings.base_url, video_task_id))

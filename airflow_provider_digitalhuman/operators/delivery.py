@@ -3,9 +3,9 @@
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_digitalhuman.archive import DEFAULT_MAX_BYTES, ArchivedVideo, archive_video
-from airflow_provider_digitalhuman.assets import announce
+from airflow_provider_digitalhuman.archive.archiving import DEFAULT_MAX_BYTES, ArchivedVideo, archive_video
 from airflow_provider_digitalhuman.exceptions import AuthenticationError, DownloadError, VideoTaskNotFoundError
+from airflow_provider_digitalhuman.support.assets import announce
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,9 +52,10 @@ class Delivery:
 
         :param max_bytes: the largest file that is stored; None: 10 GiB.
 
-        The other parameters and the errors are those of :func:`~airflow_provider_digitalhuman.archive.archive_video`.
+        The other parameters and the errors are those of
+        :func:`~airflow_provider_digitalhuman.archive.archiving.archive_video`.
         """
-        from airflow_provider_digitalhuman.fetching import reaches_private_network
+        from airflow_provider_digitalhuman.connection.fetching import reaches_private_network
 
         settings = self.hook.settings
         started = time.monotonic()
@@ -78,7 +79,7 @@ class Delivery:
         return self.archived
 
     def known(self) -> dict[str, Any]:
-        """Return what :func:`~airflow_provider_digitalhuman.metrics.video_metrics` can be told of it."""
+        """Return what :func:`~airflow_provider_digitalhuman.support.metrics.video_metrics` can be told of it."""
         size = self.archived.size if self.archived else None
         seconds = self.archived.seconds if self.archived else self.seconds
         return {"video_task_id": self.video_task_id, "transfer_seconds": seconds, "size": size}

@@ -10,12 +10,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSION
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.api.request import CHECKS, VideoRequest
-from airflow_provider_digitalhuman.compat import (
-    airflow_retries,
-    ends_from_trigger,
-    refuse_multiple_outputs,
-    refuse_what_only_a_worker_does,
-)
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
     InvalidRequestError,
@@ -26,21 +20,27 @@ from airflow_provider_digitalhuman.exceptions import (
     VideoTaskNotFoundError,
 )
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
-from airflow_provider_digitalhuman.links import XCOM_VIDEO_TASK, DigitalHumanVideoLink, push_video_link
-from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
-from airflow_provider_digitalhuman.operators.templates import TemplateFields, is_rendered_later
+from airflow_provider_digitalhuman.support.compat import (
+    airflow_retries,
+    ends_from_trigger,
+    refuse_multiple_outputs,
+    refuse_what_only_a_worker_does,
+)
+from airflow_provider_digitalhuman.support.lineage import LineageFacts, OpenLineageMixin
+from airflow_provider_digitalhuman.support.links import XCOM_VIDEO_TASK, DigitalHumanVideoLink, push_video_link
+from airflow_provider_digitalhuman.support.templates import TemplateFields, is_rendered_later
 
 # A task process that inherits nothing imports this module: what only a running task needs is imported where it is used.
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_digitalhuman.api.response import VideoTask
+    from airflow_provider_digitalhuman.ledger.submission import Submission
     from airflow_provider_digitalhuman.operators.delivery import Delivery
     from airflow_provider_digitalhuman.operators.download import (
         DownloadDigitalHumanVideoOperator as DownloadDigitalHumanVideoOperator,
     )
-    from airflow_provider_digitalhuman.submission import Submission
-    from airflow_provider_digitalhuman.waiting import VideoWait
+    from airflow_provider_digitalhuman.waiting.decision import VideoWait
 
 DEFAULT_TIMEOUT: Final = 3600.0
 """Seconds to wait for a video; the vendor names no figure, sibling endpoints take 2 to 15 minutes."""
@@ -181,7 +181,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: "Context") -> Any:
         """Go on after a deferral, or fail where the triggerer could not wait to the end (Airflow calls this)."""
-        from airflow_provider_digitalhuman.ledger_stores import store_for
+        from airflow_provider_digitalhuman.ledger.stores import store_for
 
         try:
             return super().resume_execution(next_method, next_kwargs, context)
@@ -230,9 +230,9 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         return airflow_retries(*retried)
 
     def _submission(self, context: "Context") -> "Submission":
-        from airflow_provider_digitalhuman.ledger_stores import store_for
-        from airflow_provider_digitalhuman.recorded_submission import end_record_on_success
-        from airflow_provider_digitalhuman.submission import Submission, TryFacts
+        from airflow_provider_digitalhuman.hooks.recorded_submission import end_record_on_success
+        from airflow_provider_digitalhuman.ledger.stores import store_for
+        from airflow_provider_digitalhuman.ledger.submission import Submission, TryFacts
 
         submission = Submission(store_for(context, self.durable), TryFacts.of(context, self.retries))
         if self.durable:
@@ -240,7 +240,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         return submission
 
     def _submit_or_go_on(self, hook: DigitalHumanHook, submission: "Submission") -> "VideoTask":
-        from airflow_provider_digitalhuman.ledger import Send
+        from airflow_provider_digitalhuman.ledger.record import Send
 
         request, base_url = self._request(hook), hook.settings.base_url
         request.check_reachable_from(base_url)
@@ -251,7 +251,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
                 "Submitting a video of %s with %s.", redact_url(request.video_url), redact_url(request.audio_url)
             )
             return hook.create_video(request, observer=submission)
-        from airflow_provider_digitalhuman.recorded_submission import current_task
+        from airflow_provider_digitalhuman.hooks.recorded_submission import current_task
 
         if self.wait_for_completion:
             return submission.recorded_task()
@@ -272,11 +272,11 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         if self.wait_for_completion and self.deferrable:
             hook.check_for_triggerer()
         if self.destination is not None:
-            from airflow_provider_digitalhuman.archive_checks import check_before_paying
+            from airflow_provider_digitalhuman.archive.checks import check_before_paying
 
             check_before_paying(self.destination, self.storage_conn_id, overwrite=self.overwrite, log=self.log)
         if self.check_media:
-            from airflow_provider_digitalhuman.media_check import check_media
+            from airflow_provider_digitalhuman.archive.media_check import check_media
 
             settings = hook.settings
             check_media(
@@ -288,7 +288,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             )
 
     def _new_wait(self, task: "VideoTask") -> "VideoWait":
-        from airflow_provider_digitalhuman.waiting import VideoWait
+        from airflow_provider_digitalhuman.waiting.decision import VideoWait
 
         return VideoWait(task.id, deadline=time.time() + self.timeout, poll_interval=self.poll_interval)
 
@@ -305,7 +305,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         return task if wait is None else self._waited_for(hook, task, wait)
 
     def _waited_for(self, hook: DigitalHumanHook, task: "VideoTask", wait: "VideoWait") -> "VideoTask":
-        from airflow_provider_digitalhuman.waiting import Wait, query_outcome, wait_blocking
+        from airflow_provider_digitalhuman.waiting.decision import Wait, query_outcome, wait_blocking
 
         def query() -> "VideoTask":
             return hook.query_video(task.id, self.video_url)
@@ -325,7 +325,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         :raises VideoUrlMissingError: if further queries name nothing else either.
         """
         from airflow_provider_digitalhuman.api.response import is_same_file
-        from airflow_provider_digitalhuman.waiting import wait_blocking
+        from airflow_provider_digitalhuman.waiting.decision import wait_blocking
 
         if not is_same_file(task.video_url, self.video_url):
             return task
@@ -418,7 +418,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     ) -> None:
         if not self.wait_for_completion:
             return
-        from airflow_provider_digitalhuman.metrics import report, video_metrics
+        from airflow_provider_digitalhuman.support.metrics import report, video_metrics
 
         known = self._delivery.known() if self._delivery else {}
         ti = context["ti"]
@@ -460,6 +460,6 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
                 "destination cannot be used without wait_for_completion=True: there is no video to archive yet."
             )
         if not is_rendered_later(destination):
-            from airflow_provider_digitalhuman.archive_paths import check_destination
+            from airflow_provider_digitalhuman.archive.destination import check_destination
 
             check_destination(destination)

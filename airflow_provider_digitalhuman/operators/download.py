@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_digitalhuman.compat import airflow_retries, refuse_multiple_outputs
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
-from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
-from airflow_provider_digitalhuman.operators.templates import TemplateFields, is_rendered_later
+from airflow_provider_digitalhuman.support.compat import airflow_retries, refuse_multiple_outputs
+from airflow_provider_digitalhuman.support.lineage import LineageFacts, OpenLineageMixin
+from airflow_provider_digitalhuman.support.templates import TemplateFields, is_rendered_later
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -62,9 +62,9 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
 
     def execute(self, context: "Context") -> str:
         """Store the video and return its final path."""
-        from airflow_provider_digitalhuman.metrics import report, video_metrics
         from airflow_provider_digitalhuman.operators.delivery import Delivery
-        from airflow_provider_digitalhuman.waiting import checked_video_task_id
+        from airflow_provider_digitalhuman.support.metrics import report, video_metrics
+        from airflow_provider_digitalhuman.waiting.decision import checked_video_task_id
 
         with airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             ti, delivery = context["ti"], Delivery(hook, checked_video_task_id(self.video_task_id))
@@ -96,7 +96,7 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         )
 
     def _refuse_bad_literals(self) -> None:
-        from airflow_provider_digitalhuman.archive_paths import check_destination
+        from airflow_provider_digitalhuman.archive.destination import check_destination
 
         refuse_multiple_outputs(self)
         if not is_rendered_later(self.destination):

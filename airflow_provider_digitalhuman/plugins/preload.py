@@ -15,15 +15,15 @@ from airflow.providers.common.compat.sdk import AirflowPlugin
 MODULES: Final = (
     "operators.digitalhuman",
     "sensors.digitalhuman",
-    "recorded_submission",
-    "fingerprint_legacy",
-    "signature_warning",
-    "hooks.outcome",
-    "hooks.settings",
-    "hooks.transport",
+    "hooks.recorded_submission",
+    "ledger.fingerprint_legacy",
+    "ledger.signature_warning",
+    "connection.outcome",
+    "connection.settings",
+    "connection.transport",
     "triggers.digitalhuman",
     "triggers.events",
-    "metrics",
+    "support.metrics",
 )
 """With what they import: whatever of this provider a task loads that makes a video or waits for one. Not what reads and
 writes files: it brings large libraries, and takes much longer than to import them."""
@@ -52,7 +52,7 @@ def preload() -> None:
     try:
         for name in MODULES:
             import_module(f"airflow_provider_digitalhuman.{name}")
-        from airflow_provider_digitalhuman.hooks.route import tls_context
+        from airflow_provider_digitalhuman.connection.route import tls_context
 
         tls_context(verify=True)
     except Exception as error:

@@ -15,7 +15,9 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_digitalhuman.compat import (
+from airflow_provider_digitalhuman.exceptions import DigitalHumanError, InvalidRequestError, WaitTimeoutError
+from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
+from airflow_provider_digitalhuman.support.compat import (
     HAS_START_FROM_TRIGGER,
     airflow_retries,
     ends_from_trigger,
@@ -23,10 +25,8 @@ from airflow_provider_digitalhuman.compat import (
     refuse_what_only_a_worker_does,
     template_for_triggerer,
 )
-from airflow_provider_digitalhuman.exceptions import DigitalHumanError, InvalidRequestError, WaitTimeoutError
-from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
-from airflow_provider_digitalhuman.links import DigitalHumanVideoLink, push_video_link
-from airflow_provider_digitalhuman.waiting import (
+from airflow_provider_digitalhuman.support.links import DigitalHumanVideoLink, push_video_link
+from airflow_provider_digitalhuman.waiting.decision import (
     Done,
     Failed,
     VideoWait,

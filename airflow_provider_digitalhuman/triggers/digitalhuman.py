@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
-from airflow_provider_digitalhuman.waiting import Done, Failed, VideoWait, checked_video_task_id
+from airflow_provider_digitalhuman.waiting.decision import Done, Failed, VideoWait, checked_video_task_id
 
 # A worker imports this module to defer: what only the triggerer needs is imported there.
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class DigitalHumanVideoTrigger(BaseTrigger):
     :param video_task_id: the vendor's task ID.
     :param deadline: Unix seconds at which the wait fails; None for a task that has started in the triggerer: then it
         follows from the time-out that Airflow has set and keeps, see :func:`start_trigger_args`.
-    :param poll_interval: see :class:`~airflow_provider_digitalhuman.waiting.VideoWait`.
+    :param poll_interval: see :class:`~airflow_provider_digitalhuman.waiting.decision.VideoWait`.
     :param submitted_at: Unix seconds of the create where they are known.
     :param not_before: Unix seconds before which no query and no event leaves.
     :param ends_task: the kind of task that is not woken up but ended here, once its video is completed (Airflow 3.3 and
@@ -81,7 +81,7 @@ class DigitalHumanVideoTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait through the shared poller, and send the one event that says how it ended."""
         from airflow_provider_digitalhuman.triggers.events import event_of
-        from airflow_provider_digitalhuman.triggers.poller import poller_for
+        from airflow_provider_digitalhuman.waiting.poller import poller_for
 
         first_in = max(self.not_before - time.time(), RESTART_SPREAD * random.random())  # noqa: S311
         end: Done | Failed
@@ -160,7 +160,7 @@ def deferral(
 ) -> dict[str, Any]:
     """Return the arguments ``trigger`` and ``timeout`` for ``BaseOperator.defer``.
 
-    :param deadline: Unix seconds, as for :class:`~airflow_provider_digitalhuman.waiting.VideoWait`.
+    :param deadline: Unix seconds, as for :class:`~airflow_provider_digitalhuman.waiting.decision.VideoWait`.
     :param ends_task: as for :class:`DigitalHumanVideoTrigger`.
     """
     now = time.time()

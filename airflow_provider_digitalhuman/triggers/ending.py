@@ -8,8 +8,8 @@ from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, XCom
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.links import LINK_XCOM_KEY, XCOM_VIDEO_TASK, video_link
-from airflow_provider_digitalhuman.metrics import XCOM_METRICS, VideoMetrics, send, video_metrics
+from airflow_provider_digitalhuman.support.links import LINK_XCOM_KEY, XCOM_VIDEO_TASK, video_link
+from airflow_provider_digitalhuman.support.metrics import XCOM_METRICS, VideoMetrics, send, video_metrics
 
 TaskKind = Literal["create", "sensor"]
 
@@ -22,7 +22,7 @@ async def end_task(kind: TaskKind, ti: Any, task: VideoTask, times: Mapping[str,
 
     :param ti: the task instance as the triggerer knows it.
     :param task: the completed video.
-    :param times: what :meth:`~airflow_provider_digitalhuman.waiting.VideoWait.times` says.
+    :param times: what :meth:`~airflow_provider_digitalhuman.waiting.decision.VideoWait.times` says.
     """
     metrics = video_metrics(ti.try_number, "success", task, **times)
     place = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id")}

@@ -9,7 +9,7 @@ from typing import Any, Final
 from airflow_provider_digitalhuman import exceptions
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, VideoFailedError
-from airflow_provider_digitalhuman.waiting import Done, Failed
+from airflow_provider_digitalhuman.waiting.decision import Done, Failed
 
 _ERRORS: Final = {
     name: kind

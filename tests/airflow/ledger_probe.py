@@ -96,5 +96,5 @@ class Probe:
 def ledger_command(
     *arguments: str, python: str = sys.executable, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [python, "-m", "airflow_provider_digitalhuman.ledger_cli", *arguments]
+    command = [python, "-m", "airflow_provider_digitalhuman.ledger.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=env)

@@ -3,9 +3,9 @@
 import time
 from datetime import datetime
 
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
-from airflow_provider_digitalhuman.ledger_api import AirflowApi
-from airflow_provider_digitalhuman.ledger_rules import ANSWER_CAN_COME
+from airflow_provider_digitalhuman.ledger.address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.rest import AirflowApi
+from airflow_provider_digitalhuman.ledger.rules import ANSWER_CAN_COME
 from tools.airflow_cluster import AirflowCluster
 
 PATIENCE = 30.0

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_digitalhuman.ledger import Stage
-from airflow_provider_digitalhuman.ledger_address import TaskAddress
-from airflow_provider_digitalhuman.ledger_api import AirflowApi
+from airflow_provider_digitalhuman.ledger.address import TaskAddress
+from airflow_provider_digitalhuman.ledger.record import Stage
+from airflow_provider_digitalhuman.ledger.rest import AirflowApi
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient
 from tests.airflow.ledger_probe import DAG_ID, MAPPED, TASK_ID, Probe
 from tests.airflow.records import backdate

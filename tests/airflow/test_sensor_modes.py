@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from airflow_provider_digitalhuman.links import LINK_XCOM_KEY
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient
+from airflow_provider_digitalhuman.support.links import LINK_XCOM_KEY
 from tools.airflow_cluster import AirflowCluster
 
 DAG_ID = "sensor_probe"

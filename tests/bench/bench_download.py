@@ -27,7 +27,7 @@ CURL_SHARE = 0.8
 """What the archive is to reach of the throughput of ``curl | md5sum``."""
 MEMORY = 64 * MEBIBYTE
 """What the archive may take above the idle process, whatever the size."""
-ARCHIVE_ONCE = Path(__file__).parents[1] / "unit" / "archive_once.py"
+ARCHIVE_ONCE = Path(__file__).parents[1] / "support" / "archive_once.py"
 
 COMMON_WAY = """
 import hashlib, pathlib, sys, time, requests

@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final
 from urllib.parse import quote
 
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.address import RECORD_KEY, TaskAddress
 from tests.airflow.records import backdate
 from tests.chaos.invariants import name_of
 from tests.chaos.plan import RESET
@@ -130,7 +130,7 @@ def _run(world: World, command: str) -> None:
     else:
         access["AIRFLOW_API_TOKEN"] = airflow.token()
     done = subprocess.run(
-        [python, "-m", "airflow_provider_digitalhuman.ledger_cli", *words],
+        [python, "-m", "airflow_provider_digitalhuman.ledger.cli", *words],
         env={**os.environ, **access},
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.address import RECORD_KEY, TaskAddress
 from tests.chaos.evidence import Evidence
 from tests.chaos.hands import Hands
 from tests.chaos.invariants import Observed, Verdict, name_of

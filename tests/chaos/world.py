@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import psutil
 import requests
 
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY
+from airflow_provider_digitalhuman.ledger.address import RECORD_KEY
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
 from tests.chaos.evidence import StepTrace
 from tests.chaos.plan import ALL_DAGS, REFUSE_WRITES

@@ -15,16 +15,18 @@ from types import SimpleNamespace
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_digitalhuman import archive, archive_exclusive, archive_stores
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.archive import archive_video
+from airflow_provider_digitalhuman.archive import archiving as archive
+from airflow_provider_digitalhuman.archive import exclusive as archive_exclusive
+from airflow_provider_digitalhuman.archive import stores as archive_stores
+from airflow_provider_digitalhuman.archive.archiving import archive_video
 from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError, InvalidRequestError
-from tests.unit.file_server import serving, status, whole
+from tests.support.file_server import serving, status, whole
 
 SMALL = os.urandom(300_000)
 LARGE = os.urandom(20_000_000)
 """Three parts and a bit."""
-ARCHIVE_ONCE = Path(__file__).parents[1] / "unit" / "archive_once.py"
+ARCHIVE_ONCE = Path(__file__).parents[1] / "support" / "archive_once.py"
 LOG = logging.getLogger("test.s3")
 
 
@@ -203,7 +205,7 @@ def test_after_a_failure_nothing_is_there(s3, content, fault, monkeypatch):
         elif fault == "gone":
             server.script = [whole(server, cut=len(content) - 1)] + [status(404)] * 20
         else:
-            from airflow_provider_digitalhuman.archive_stores import ObjectSink
+            from airflow_provider_digitalhuman.archive.stores import ObjectSink
 
             monkeypatch.setattr(ObjectSink, "_publish", lambda *_: (_ for _ in ()).throw(KilledError))
             expected = KilledError

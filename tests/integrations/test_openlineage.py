@@ -13,9 +13,9 @@ from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 from openlineage.client.serde import Serde
 
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.archive import ArchivedVideo
+from airflow_provider_digitalhuman.archive.archiving import ArchivedVideo
 from airflow_provider_digitalhuman.operators.download import DownloadDigitalHumanVideoOperator
-from airflow_provider_digitalhuman.operators.lineage import LineageFacts, OpenLineageMixin
+from airflow_provider_digitalhuman.support.lineage import LineageFacts, OpenLineageMixin
 
 AUDIO = "https://user:hush@media.example.com/speech.mp3?X-Signature=topsecret#t"
 VIDEO = "https://media.example.com:8443/person.mp4?token=topsecret"
@@ -114,7 +114,7 @@ def test_names_are_those_of_airflow_s_own_asset_converters():
     from airflow.providers.common.io.assets.file import convert_asset_to_openlineage as file
     from airflow.sdk import Asset
 
-    from airflow_provider_digitalhuman.openlineage import dataset
+    from airflow_provider_digitalhuman.support.openlineage import dataset
 
     for uri, convert in (("s3://bucket/a/v.mp4", s3), ("file:///data/v.mp4", file)):
         theirs, ours = convert(Asset(uri=uri), None), dataset(uri)

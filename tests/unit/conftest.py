@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from airflow_provider_digitalhuman import compat
-from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE
 from airflow_provider_digitalhuman.hooks import digitalhuman as hook_module
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
-from tests.unit.raw_server import RawServer, Script
+from airflow_provider_digitalhuman.support import compat
+from airflow_provider_digitalhuman.support.compat import HAS_TASK_STATE_STORE
+from tests.support.raw_server import RawServer, Script
 
 settings.register_profile("unit", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("hunt", deadline=None, max_examples=5000, print_blob=True)

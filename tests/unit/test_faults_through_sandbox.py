@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
-from airflow_provider_digitalhuman import archive
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.compat import HAS_TASK_STATE_STORE
+from airflow_provider_digitalhuman.archive import archiving as archive
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -39,8 +38,9 @@ from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.operators import digitalhuman as operator_module
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
-from tests.unit.errors import meaning
-from tests.unit.raw_server import answering, http_answer
+from airflow_provider_digitalhuman.support.compat import HAS_TASK_STATE_STORE
+from tests.support.errors import meaning
+from tests.support.raw_server import answering, http_answer
 
 KEY = "sk-4f1d-this-is-the-key-9c2b"
 # Nobody listens there: the sandbox accepts the task, and has no video to make.

@@ -14,8 +14,8 @@ import pytest
 
 from airflow_provider_digitalhuman import exceptions
 from airflow_provider_digitalhuman.exceptions import DigitalHumanError, VideoFailedError
-from airflow_provider_digitalhuman.ledger import ADOPTED, SubmissionRecord
-from airflow_provider_digitalhuman.ledger_address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.address import RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.record import ADOPTED, SubmissionRecord
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 from airflow_provider_digitalhuman.sensors.digitalhuman import DigitalHumanVideoSensor
 from airflow_provider_digitalhuman.triggers.events import task_of

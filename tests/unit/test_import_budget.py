@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_digitalhuman.compat import AIRFLOW
+from airflow_provider_digitalhuman.support.compat import AIRFLOW
 
 MOST_MODULES = 20
 HEAVY = ("requests", "urllib3", "aiohttp", "httpx", "fastapi", "starlette", "av", "fsspec", "sqlalchemy", "flask")
@@ -63,8 +63,8 @@ def test_the_operator_adds_few_modules(added: dict[str, list[str]]) -> None:
         ("airflow_provider_digitalhuman.api.request", ("airflow", "requests", "urllib3")),
         ("airflow_provider_digitalhuman.api.response", ("airflow", "requests", "urllib3")),
         ("airflow_provider_digitalhuman.exceptions", ("airflow", "requests", "pendulum")),
-        ("airflow_provider_digitalhuman.waiting", ("airflow", "requests")),
-        ("airflow_provider_digitalhuman.ledger", ("airflow", "requests")),
+        ("airflow_provider_digitalhuman.waiting.decision", ("airflow", "requests")),
+        ("airflow_provider_digitalhuman.ledger.record", ("airflow", "requests")),
     ],
 )
 def test_what_is_pure_stays_pure(package: str, forbidden: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
-from tests.unit.raw_server import Peer, RawServer, Script, answering, http_answer
+from tests.support.raw_server import Peer, RawServer, Script, answering, http_answer
 
 Serve = Callable[..., RawServer]
 Make = Callable[..., CreateDigitalHumanVideoOperator]
@@ -253,7 +253,7 @@ def test_a_refused_parameter_shows_no_signature(
 
 
 def test_the_serialized_dag_holds_no_key(connect: Any) -> None:
-    from tests.unit.test_create_operator import serialized
+    from tests.unit.operators.test_create_operator import serialized
 
     connect("http://127.0.0.1:1", password=KEY)
     with DAG("test", schedule=None) as made:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from airflow.providers.common.compat.sdk import get_current_context
 
-from airflow_provider_digitalhuman import ledger_stores
-from airflow_provider_digitalhuman.hooks.transport import Transport
+from airflow_provider_digitalhuman.connection.transport import Transport
+from airflow_provider_digitalhuman.hooks.recorded_submission import EndRecord
+from airflow_provider_digitalhuman.ledger import stores as ledger_stores
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator as Operator
-from airflow_provider_digitalhuman.recorded_submission import EndRecord
 
 PATIENCE = 300.0
 KEEPS_COPY = "chaos_once_copy"

@@ -25,8 +25,8 @@ from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHu
 from airflow_provider_digitalhuman.operators.download import DownloadDigitalHumanVideoOperator
 from airflow_provider_digitalhuman.sensors.digitalhuman import DigitalHumanVideoSensor
 from airflow_provider_digitalhuman.triggers.events import event_of
-from airflow_provider_digitalhuman.waiting import Done, Failed
-from tests.unit.raw_server import Peer, RawServer, http_answer
+from airflow_provider_digitalhuman.waiting.decision import Done, Failed
+from tests.support.raw_server import Peer, RawServer, http_answer
 
 HERE = Path(__file__).parent
 CREATE = {
@@ -137,11 +137,11 @@ def events() -> list[dict[str, Any]]:
 
 def records() -> dict[str, Any]:
     """Return the text of a record at every stage, and the names under which records are kept."""
-    from airflow_provider_digitalhuman import ledger_stores
     from airflow_provider_digitalhuman.api.request import VideoRequest
-    from airflow_provider_digitalhuman.ledger import ADOPTED, Stage, SubmissionRecord
-    from airflow_provider_digitalhuman.ledger_stores import MemoryRecordStore
-    from airflow_provider_digitalhuman.submission import Submission
+    from airflow_provider_digitalhuman.ledger import stores as ledger_stores
+    from airflow_provider_digitalhuman.ledger.record import ADOPTED, Stage, SubmissionRecord
+    from airflow_provider_digitalhuman.ledger.stores import MemoryRecordStore
+    from airflow_provider_digitalhuman.ledger.submission import Submission
 
     made: list[str] = []
 

@@ -1,0 +1,73 @@
+"""What a POST came to, whatever ended it: the one decision on which the next payment depends.
+
+Before the first byte, anything that is raised means "not sent". After it, only an answer that was read as a refusal
+proves that nothing was accepted.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from airflow_provider_digitalhuman.api.redact import excerpt
+from airflow_provider_digitalhuman.api.response import VideoTask, read_create, unknown_with_ids
+from airflow_provider_digitalhuman.exceptions import (
+    AuthenticationError,
+    DigitalHumanError,
+    InsufficientBalanceError,
+    RateLimitError,
+    RequestRefusedError,
+    ServiceUnreachableError,
+    SubmissionUnknownError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_digitalhuman.api.request import VideoRequest
+    from airflow_provider_digitalhuman.connection.transport import RequestMonitor
+
+_READ_FROM_AN_ANSWER: Final = (
+    AuthenticationError,
+    InsufficientBalanceError,
+    RateLimitError,
+    RequestRefusedError,
+    SubmissionUnknownError,
+)
+
+
+def outcome_of(
+    error: BaseException, monitor: "RequestMonitor", request: "VideoRequest"
+) -> VideoTask | DigitalHumanError:
+    """Return what is known of a POST that ended with ``error``.
+
+    :returns: the accepted task; or ``error`` itself where it says what became of the POST; or such an error.
+    """
+    if not monitor.request_left:
+        if isinstance(error, DigitalHumanError):
+            return error
+        return ServiceUnreachableError(f"Nothing was sent: {_shown(error, monitor)}.")
+    if isinstance(error, _READ_FROM_AN_ANSWER):
+        return error
+    # A time-out of Airflow's can come out of nowhere when the answer is there, and has yet to be read.
+    if monitor.answer is not None and not isinstance(error, Exception):
+        try:
+            return read_create(monitor.answer, request.video_url)
+        except _READ_FROM_AN_ANSWER as read:
+            return read
+        except BaseException as read:  # a fault of the reader's, or a second interruption: neither proves anything
+            return _unknown(read, monitor)
+    return _unknown(error, monitor)
+
+
+def _unknown(error: BaseException, monitor: "RequestMonitor") -> SubmissionUnknownError:
+    said = (
+        "It is not known whether the video was accepted and charged: the request left, and then this was raised:"
+        f" {_shown(error, monitor)}."
+    )
+    try:
+        came = monitor.answer or monitor.partial()
+        shown = f" What came of the answer: {came.describe()}." if came and came.http_status else ""
+        return unknown_with_ids(said + shown, came)
+    except BaseException:  # it may be this very reading that failed before
+        return SubmissionUnknownError(said)
+
+
+def _shown(error: BaseException, monitor: "RequestMonitor") -> str:
+    text = f"{type(error).__name__}: {error}"
+    return excerpt(text.replace(monitor.secret, "***") if monitor.secret else text)
