@@ -991,6 +991,7 @@ def test_fingerprint_module_is_light() -> None:
     own = [name for name in modules if name.startswith("airflow")]
     assert own == [
         "airflow_provider_digitalhuman",
+        "airflow_provider_digitalhuman.ledger",
         "airflow_provider_digitalhuman.ledger.fingerprint",
         "airflow_provider_digitalhuman.ledger.signed_urls",
     ]

@@ -56,4 +56,5 @@ def test_it_is_on_the_tasks_and_declared() -> None:
     for kind in (CreateDigitalHumanVideoOperator, DigitalHumanVideoSensor):
         assert [type(link) for link in kind.operator_extra_links] == [DigitalHumanVideoLink]
     path = f"{DigitalHumanVideoLink.__module__}.{DigitalHumanVideoLink.__qualname__}"
-    assert get_provider_info()["extra-links"] == [path]
+    serialized_before = "airflow_provider_digitalhuman.links.DigitalHumanVideoLink"
+    assert get_provider_info()["extra-links"] == [path, serialized_before]
