@@ -14,7 +14,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 
-.PHONY: help setup demo up down test lint format matrix chaos upgrades mutation bench constraints clean
+.PHONY: help setup demo up down test unit slowest lint format matrix chaos upgrades mutation bench constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,8 +43,20 @@ up: $(READY) ## Start Airflow with its UI and the sandbox, and leave them runnin
 down: $(READY) ## End what `make up` started
 	@$(PY) -m tools.demo down
 
+# Tests on a real Airflow measure and kill its processes, so they run one after the other, with nothing beside them.
+# With PYTEST_ARGS, such as -k, a part may have no test at all: pytest ends with 5 then.
+NO_TESTS_OK = $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
+
 test: lint ## Run all checks and tests
-	$(PY) -m pytest tests/unit tests/sandbox tests/integrations tests/airflow tests/chaos $(PYTEST_ARGS)
+	$(PY) -m pytest -n 2 --dist worksteal tests/unit tests/sandbox tests/integrations $(PYTEST_ARGS) $(NO_TESTS_OK)
+	$(PY) -m pytest tests/airflow $(PYTEST_ARGS) $(NO_TESTS_OK)
+	$(PY) -m pytest tests/chaos $(PYTEST_ARGS) $(NO_TESTS_OK)
+
+unit: $(READY) ## Run the unit tests (under two minutes)
+	$(PY) -m pytest -n 2 --dist worksteal tests/unit $(PYTEST_ARGS)
+
+slowest: $(READY) ## Run all tests that need no real Airflow, and list the twenty slowest
+	$(PY) -m pytest -n 2 --dist worksteal -q --durations=20 tests/unit tests/sandbox tests/integrations $(PYTEST_ARGS)
 
 lint: $(READY) ## Check style and types
 	$(PY) -m ruff check .

@@ -53,7 +53,7 @@ def _try(series: str) -> Row:
     setup = _set_up(series, python)
     unit_tests = real_run = "-"
     if setup == "ok":
-        unit_tests = _step(f"Airflow {series}: unit tests", [str(python), "-m", "pytest", "-q", "tests/unit"])
+        unit_tests = _step(f"Airflow {series}: unit tests", [str(python), "-m", "pytest", "-q", "-n", "2", "tests/unit"])
         # The harness itself runs here; only Airflow's processes run with the other interpreter.
         tests = ["tests/airflow/test_main_job.py", "tests/airflow/test_ledger_cli.py"]
         job = [sys.executable, "-m", "pytest", "-q", *tests, f"--airflow-python={python}"]
