@@ -13,12 +13,12 @@ from pathlib import Path
 
 from tests.chaos import report
 from tests.chaos.cases import all_cases, fast_cases
+from tests.chaos.environment import ROOT, running_environment
 from tests.chaos.evidence import ABSENT
 from tests.chaos.invariants import Verdict
 from tests.chaos.plan import NOTHING_BY_CHANCE
 from tests.chaos.runner import run_cases
 from tests.chaos.upgrades import OLD_SERIES, upgrades
-from tests.chaos.world import ROOT, running_world
 from tools.airflow_cluster import exit_on_signals
 
 
@@ -65,11 +65,11 @@ def _run(series: str, seeds: Sequence[int], only: Sequence[str], *, one: bool, p
         _install_drivers(python)
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         print(f"==> Airflow {series}: {len(cases)} cases", flush=True)
-        with running_world(Path(folder), python=python, postgres=postgres) as world:
-            for verdict in run_cases(world, cases):
+        with running_environment(Path(folder), python=python, postgres=postgres) as environment:
+            for verdict in run_cases(environment, cases):
                 verdicts.append(verdict)
                 print(f"{verdict.case.name}: {'ok' if not verdict.violations else verdict.violations}", flush=True)
-            version, database = world.airflow.airflow_version, "PostgreSQL" if world.database else "SQLite"
+            version, database = environment.airflow.airflow_version, "PostgreSQL" if environment.database else "SQLite"
     table = report.rows(verdicts)
     print(f"\n{report.on_terminal(table)}\n{time.monotonic() - started:.0f} s", flush=True)
     if only == [""] and not one:
@@ -96,21 +96,24 @@ def _upgrades(series: Sequence[str]) -> int:
 
 
 def _self_test(series: str, only: Sequence[str]) -> int:
-    """Run the fast cases with nothing done to any video; 1 if one of them does not see that."""
+    """Run the fast cases with nothing done to any video; 1 if one of them does not detect that."""
     cases = [case for case in fast_cases(series) if any(text in case.name for text in only)]
-    blind = []
+    undetected = []
     with (
         tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder,
-        running_world(Path(folder), python=python_of(series), parallelism=4) as world,
+        running_environment(Path(folder), python=python_of(series), parallelism=4) as environment,
     ):
-        for verdict in run_cases(world, cases, leave_out=True):
+        for verdict in run_cases(environment, cases, leave_out=True):
             seen = [what for what in verdict.violations if ABSENT in what]
-            what = f"fails, as it must: {verdict.violations}" if seen else "SEES NOTHING"
+            what = f"fails, as it must: {verdict.violations}" if seen else "DETECTS NOTHING"
             print(f"{verdict.case.name}: {what}", flush=True)
             if not seen:
-                blind.append(verdict.case.name)
-    print(f"Airflow {series}: {len(cases) - len(blind)} of {len(cases)} cases fail with the fault left out", flush=True)
-    return 1 if blind or not cases else 0
+                undetected.append(verdict.case.name)
+    print(
+        f"Airflow {series}: {len(cases) - len(undetected)} of {len(cases)} cases fail with the fault left out",
+        flush=True,
+    )
+    return 1 if undetected or not cases else 0
 
 
 def _install_drivers(python: Path) -> None:

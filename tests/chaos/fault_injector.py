@@ -1,4 +1,4 @@
-"""The harness' hands: they do what a try asks for at one of its points, and cannot do to itself."""
+"""Carries out the actions that a try requests at one of its points and cannot do to its own process."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from typing import Any, Final, NamedTuple
 import psutil
 
 from tests.chaos import plan
+from tests.chaos.environment import FINAL, Environment
 from tests.chaos.invariants import name_of
-from tests.chaos.world import FINAL, World
 from tools.airflow_cluster import API_SERVER
 
 REFUSED_SECONDS: Final = 6.0
-NAP_SECONDS: Final = 30.0
-"""Longer than a try may take until its POST, and shorter than Airflow waits for a sign of life (world.py)."""
+SUSPENDED_SECONDS: Final = 30.0
+"""Longer than a try may take until its POST, and shorter than Airflow waits for a heartbeat (environment.py)."""
 PAUSED_SECONDS: Final = 8.0
-GATHERING_SECONDS: Final = 3.0
-"""What several tries ask for within so many seconds is done to them all at once."""
+COLLECTING_SECONDS: Final = 3.0
+"""An action on a component that several tries request within this time is carried out once for all of them."""
 MANAGING_SECONDS: Final = 3.0
 HEAD_START_SECONDS: Final = 3.0
-PATIENCE: Final = 240.0
-JOIN_PATIENCE: Final = 120.0
+TIMEOUT_SECONDS: Final = 240.0
+JOIN_SECONDS: Final = 120.0
 
 
-class Asked(NamedTuple):
-    """What a try has asked for, and where it is."""
+class ActionRequest(NamedTuple):
+    """An action that a try has requested, and which processes and task instance it belongs to."""
 
     at: str
-    deed: str
+    action: str
     video: str
     task: int
     supervisor: int
@@ -52,46 +52,46 @@ class Asked(NamedTuple):
     begun: str
 
     def is_running(self) -> bool:
-        """Whether the supervisor, a worker that takes one task after the other, is still at this one."""
+        """Whether the supervisor, which runs one task after the other, still runs this one."""
         with contextlib.suppress(psutil.NoSuchProcess):
             return psutil.Process(self.task).ppid() == self.supervisor
         return False
 
-    def answer(self) -> None:
-        """Let the try go on."""
+    def resume(self) -> None:
+        """Let the try continue."""
         Path(self.begun).touch()
 
     def done(self) -> None:
-        """Write down that the deed was carried out."""
+        """Record that the action was carried out."""
         Path(self.begun).with_suffix(".done").touch()
 
     def victims(self) -> list[int]:
-        """Numbers of the processes that a deed of the try's own ends."""
+        """Process IDs that this action of the try itself ends."""
         return {
             plan.KILL_TASK: [self.task],
             plan.KILL_SUPERVISOR: [self.supervisor],
             plan.KILL_BOTH: [self.task, self.supervisor],
-        }[self.deed]
+        }[self.action]
 
 
-class Hands:
-    """Watches the folder of signals while it is entered. What went wrong in here is in ``errors``."""
+class FaultInjector:
+    """Watches the signals folder inside its ``with`` block. Errors of the injector itself are in ``errors``."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._done = {file.name for file in world.signals.glob("*.asked")}  # what earlier phases were asked for
-        self._awaiting_acceptance: list[Asked] = []
-        self._dying: list[tuple[Asked, list[psutil.Process]]] = []
-        self._gathered: dict[str, tuple[float, list[Asked]]] = {}
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._seen = {file.name for file in environment.signals.glob("*.requested")}  # requests of earlier phases
+        self._awaiting_acceptance: list[ActionRequest] = []
+        self._dying: list[tuple[ActionRequest, list[psutil.Process]]] = []
+        self._component_requests: dict[str, tuple[float, list[ActionRequest]]] = {}
         self._managed = 0.0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="hands", daemon=True)
-        self._pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="hand")
+        self._thread = threading.Thread(target=self._watch, name="fault-injector", daemon=True)
+        self._pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="fault-injector")
         self._survivors: list[psutil.Process] = []
         self._cleared: dict[str, list[float]] = defaultdict(list)
         self.errors: list[str] = []
 
-    def __enter__(self) -> Hands:
+    def __enter__(self) -> FaultInjector:
         self._thread.start()
         return self
 
@@ -99,31 +99,31 @@ class Hands:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(JOIN_PATIENCE)
+        self._thread.join(JOIN_SECONDS)
         if self._thread.is_alive():
-            self.errors.append(f"the hands have not come to rest within {JOIN_PATIENCE:g} s")
+            self.errors.append(f"the fault injector has not ended within {JOIN_SECONDS:g} s")
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def cleared(self, run_id: str) -> list[float]:
         """When a try of this run was cleared while it ran."""
         return self._cleared[run_id]
 
-    def wait_for_survivors(self, patience: float) -> None:
-        """Tries that Airflow took for dead may live on; what they still do belongs to the case."""
-        deadline = time.monotonic() + patience
-        while any(_lives(process) for process in self._survivors) and time.monotonic() < deadline:
+    def wait_for_survivors(self, timeout: float) -> None:
+        """Return when tries that Airflow has given up have ended: what they still do belongs to the case."""
+        deadline = time.monotonic() + timeout
+        while any(_is_alive(process) for process in self._survivors) and time.monotonic() < deadline:
             time.sleep(0.5)
 
     def _watch(self) -> None:
         while not self._stop.wait(0.1):
             try:
-                for file in self._world.signals.glob("*.asked"):
-                    if file.name not in self._done:
-                        self._done.add(file.name)
-                        self._take(Asked(**json.loads(file.read_text())))
-                self._strike_gathered()
-                self._strike_accepted()
-                self._note_deaths()
+                for file in self._environment.signals.glob("*.requested"):
+                    if file.name not in self._seen:
+                        self._seen.add(file.name)
+                        self._accept(ActionRequest(**json.loads(file.read_text())))
+                self._act_on_components()
+                self._kill_accepted()
+                self._record_deaths()
                 self._manage_services()
             except Exception:
                 self.errors.append(traceback.format_exc())
@@ -131,147 +131,147 @@ class Hands:
     def _manage_services(self) -> None:
         if time.monotonic() - self._managed > MANAGING_SECONDS:
             self._managed = time.monotonic()
-            self._world.manage_services()
+            self._environment.manage_services()
 
-    def _take(self, asked: Asked) -> None:
-        if asked.deed in (plan.FREEZE, plan.KILL_SUPERVISOR, plan.KILL_SUPERVISOR_ONCE_ACCEPTED):
+    def _accept(self, request: ActionRequest) -> None:
+        if request.action in (plan.FREEZE, plan.KILL_SUPERVISOR, plan.KILL_SUPERVISOR_ONCE_ACCEPTED):
             with contextlib.suppress(psutil.NoSuchProcess):
-                self._survivors.append(psutil.Process(asked.task))
-        match asked.deed:
+                self._survivors.append(psutil.Process(request.task))
+        match request.action:
             case plan.KILL_TASK_ONCE_ACCEPTED | plan.KILL_SUPERVISOR_ONCE_ACCEPTED | plan.KILL_BOTH_ONCE_ACCEPTED:
-                self._awaiting_acceptance.append(asked)
+                self._awaiting_acceptance.append(request)
             case plan.REFUSE_WRITES:
-                self._in_background(self._refuse_writes, asked)
+                self._in_background(self._refuse_writes, request)
             case plan.FREEZE:
-                self._in_background(self._freeze, asked)
-            case plan.NAP:
-                self._in_background(self._nap, asked)
+                self._in_background(self._freeze, request)
+            case plan.SUSPEND:
+                self._in_background(self._suspend, request)
             case plan.CLEAR:
-                self._in_background(self._clear, asked)
+                self._in_background(self._clear, request)
             case plan.KILL_TASK | plan.KILL_SUPERVISOR | plan.KILL_BOTH:
-                self._dying.append((asked, _processes(asked.victims())))  # the try does it itself
+                self._dying.append((request, _processes(request.victims())))  # the try does this itself
             case _:
-                self._gathered.setdefault(asked.deed, (time.monotonic(), []))[1].append(asked)
+                self._component_requests.setdefault(request.action, (time.monotonic(), []))[1].append(request)
 
-    def _note_deaths(self) -> None:
-        for asked, processes in list(self._dying):
-            if not any(_lives(process) for process in processes):
-                self._dying.remove((asked, processes))
-                asked.done()
+    def _record_deaths(self) -> None:
+        for request, processes in list(self._dying):
+            if not any(_is_alive(process) for process in processes):
+                self._dying.remove((request, processes))
+                request.done()
 
-    def _in_background(self, deed: Callable[..., None], *arguments: Any) -> None:
+    def _in_background(self, action: Callable[..., None], *arguments: Any) -> None:
         def guarded() -> None:
             try:
-                deed(*arguments)
+                action(*arguments)
             except Exception:
                 self.errors.append(traceback.format_exc())
 
         self._pool.submit(guarded)
 
-    # ------------------------------------------------------------ deeds to one try
+    # Actions on one try
 
-    def _strike_accepted(self) -> None:
+    def _kill_accepted(self) -> None:
         if not self._awaiting_acceptance:
             return
-        accepted = {name_of(task["body"]) for task in self._world.sandbox.ledger()["tasks"]}
-        for asked in [asked for asked in self._awaiting_acceptance if asked.video in accepted]:
-            self._awaiting_acceptance.remove(asked)
-            if not asked.is_running():
+        accepted = {name_of(task["body"]) for task in self._environment.sandbox.ledger()["tasks"]}
+        for request in [request for request in self._awaiting_acceptance if request.video in accepted]:
+            self._awaiting_acceptance.remove(request)
+            if not request.is_running():
                 continue
-            if asked.deed != plan.KILL_TASK_ONCE_ACCEPTED:
-                _signal(asked.supervisor, signal.SIGKILL)
-            if asked.deed != plan.KILL_SUPERVISOR_ONCE_ACCEPTED:
-                _signal(asked.task, signal.SIGKILL)
-            asked.done()
+            if request.action != plan.KILL_TASK_ONCE_ACCEPTED:
+                _signal(request.supervisor, signal.SIGKILL)
+            if request.action != plan.KILL_SUPERVISOR_ONCE_ACCEPTED:
+                _signal(request.task, signal.SIGKILL)
+            request.done()
 
-    def _refuse_writes(self, asked: Asked) -> None:
-        assert self._world.refusals
-        self._world.refusals.refuse(asked.run_id, asked.map_index, REFUSED_SECONDS)
-        asked.done()
-        asked.answer()
+    def _refuse_writes(self, request: ActionRequest) -> None:
+        assert self._environment.refusals
+        self._environment.refusals.refuse(request.run_id, request.map_index, REFUSED_SECONDS)
+        request.done()
+        request.resume()
 
-    def _clear(self, asked: Asked) -> None:
-        self._cleared[asked.run_id].append(time.time())
-        self._world.clear(asked.dag_id, asked.run_id)
-        asked.done()
-        asked.answer()
+    def _clear(self, request: ActionRequest) -> None:
+        self._cleared[request.run_id].append(time.time())
+        self._environment.clear(request.dag_id, request.run_id)
+        request.done()
+        request.resume()
 
-    def _freeze(self, asked: Asked) -> None:
-        """Stop the task and its supervisor until Airflow has given up on them and the next try has ended."""
-        for pid in (asked.supervisor, asked.task):
+    def _freeze(self, request: ActionRequest) -> None:
+        """Stop the task and its supervisor until Airflow has given them up and the next try has ended."""
+        for pid in (request.supervisor, request.task):
             _signal(pid, signal.SIGSTOP)
-        deadline = time.monotonic() + PATIENCE
-        while not self._is_outlived(asked):
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not self._is_superseded(request):
             if time.monotonic() > deadline:
-                self.errors.append(f"{asked.video}: the next try has not ended within {PATIENCE:g} s")
+                self.errors.append(f"{request.video}: the next try has not ended within {TIMEOUT_SECONDS:g} s")
                 break
             time.sleep(1)
         else:
-            if psutil.Process(asked.task).status() == psutil.STATUS_STOPPED:
-                asked.done()
-        asked.answer()
-        _signal(asked.task, signal.SIGCONT)
-        time.sleep(HEAD_START_SECONDS)  # for what the task can do before its supervisor learns that it is over
-        _signal(asked.supervisor, signal.SIGCONT)
+            if psutil.Process(request.task).status() == psutil.STATUS_STOPPED:
+                request.done()
+        request.resume()
+        _signal(request.task, signal.SIGCONT)
+        time.sleep(HEAD_START_SECONDS)  # what the task can do before its supervisor runs again
+        _signal(request.supervisor, signal.SIGCONT)
 
-    def _nap(self, asked: Asked) -> None:
-        """Stop the task and its supervisor for a while, which Airflow does not notice."""
-        for pid in (asked.supervisor, asked.task):
+    def _suspend(self, request: ActionRequest) -> None:
+        """Stop the task and its supervisor for a time that Airflow does not notice."""
+        for pid in (request.supervisor, request.task):
             _signal(pid, signal.SIGSTOP)
-        time.sleep(NAP_SECONDS)
-        if psutil.Process(asked.task).status() == psutil.STATUS_STOPPED:
-            asked.done()
-        asked.answer()
-        for pid in (asked.task, asked.supervisor):
+        time.sleep(SUSPENDED_SECONDS)
+        if psutil.Process(request.task).status() == psutil.STATUS_STOPPED:
+            request.done()
+        request.resume()
+        for pid in (request.task, request.supervisor):
             _signal(pid, signal.SIGCONT)
 
-    def _is_outlived(self, asked: Asked) -> bool:
+    def _is_superseded(self, request: ActionRequest) -> bool:
         """Whether Airflow has given up this try, and the next one has ended."""
-        ti = self._world.instances(asked.dag_id, asked.run_id)[asked.map_index]
-        return bool(ti["try_number"] > asked.try_number and ti["state"] in FINAL)
+        ti = self._environment.instances(request.dag_id, request.run_id)[request.map_index]
+        return bool(ti["try_number"] > request.try_number and ti["state"] in FINAL)
 
-    # ------------------------------------------------------------ deeds to a whole component
+    # Actions on a whole component
 
-    def _strike_gathered(self) -> None:
-        for deed, (since, asking) in list(self._gathered.items()):
-            if time.monotonic() - since >= GATHERING_SECONDS:
-                del self._gathered[deed]
-                self._in_background(self._strike_component, deed, asking)
+    def _act_on_components(self) -> None:
+        for action, (since, requests) in list(self._component_requests.items()):
+            if time.monotonic() - since >= COLLECTING_SECONDS:
+                del self._component_requests[action]
+                self._in_background(self._act_on_component, action, requests)
 
-    def _strike_component(self, deed: str, asking: list[Asked]) -> None:
-        airflow = self._world.airflow
-        match deed:
+    def _act_on_component(self, action: str, requests: list[ActionRequest]) -> None:
+        airflow = self._environment.airflow
+        match action:
             case plan.RESTART_API_SERVER:
-                self._world.restart(API_SERVER, in_between=lambda: _let_go_on(asking))
+                self._environment.restart(API_SERVER, in_between=lambda: _release(requests))
             case plan.KILL_SCHEDULER:
-                self._world.restart("scheduler", in_between=lambda: _let_go_on(asking))
+                self._environment.restart("scheduler", in_between=lambda: _release(requests))
             case plan.KILL_WORKER_HOST:
-                self._world.restart("scheduler", whole_session=True)
+                self._environment.restart("scheduler", whole_session=True)
             case plan.PAUSE_API_SERVER:
                 pids = airflow.pids(API_SERVER)
                 for pid in pids:
                     _signal(pid, signal.SIGSTOP)
-                self._pause(asking)
+                self._pause(requests)
                 for pid in pids:
                     _signal(pid, signal.SIGCONT)
             case plan.PAUSE_DATABASE:
-                assert self._world.database
-                self._world.database.pause()
-                self._pause(asking)
-                self._world.database.go_on()
+                assert self._environment.database
+                self._environment.database.pause()
+                self._pause(requests)
+                self._environment.database.resume()
             case _:
-                raise ValueError(deed)
-        for asked in asking:
-            asked.done()
+                raise ValueError(action)
+        for request in requests:
+            request.done()
 
-    def _pause(self, asking: list[Asked]) -> None:
-        _let_go_on(asking)
+    def _pause(self, requests: list[ActionRequest]) -> None:
+        _release(requests)
         time.sleep(PAUSED_SECONDS)
 
 
-def _let_go_on(asking: list[Asked]) -> None:
-    for asked in asking:
-        asked.answer()
+def _release(requests: list[ActionRequest]) -> None:
+    for request in requests:
+        request.resume()
 
 
 def _processes(pids: list[int]) -> list[psutil.Process]:
@@ -282,7 +282,7 @@ def _processes(pids: list[int]) -> list[psutil.Process]:
     return found
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
