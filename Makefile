@@ -76,7 +76,7 @@ chaos: $(READY) ## Kill, freeze and break a real Airflow at the worst moments, a
 upgrades: $(READY) ## Upgrade a real Airflow to 3.3 with videos in the making (FROM="2.11": from it; `make matrix` sets the old ones up)
 	$(PY) -m tests.chaos --upgrades $(FROM)
 
-mutation: $(READY) ## Change the money core spot by spot, and show what no test notices (MODULES="waiting": in it)
+mutation: $(READY) ## Change the money core in one place at a time, and list what no test detects (MODULES="waiting": in it)
 	$(PY) -m tools.mutation $(MODULES)
 
 bench: $(READY) ## Measure beside other providers, about 20 minutes (PARTS="waiting imports download triggerer airflow": those)

@@ -1,4 +1,7 @@
-"""`python -m tests.chaos`: the long suite; its table is printed and written to RESULTS.md."""
+"""Kill, freeze and break a real Airflow at the worst moments; check that nothing is paid twice and no ID is lost.
+
+The table of results is printed. A complete run also writes it to RESULTS.md.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +27,7 @@ from tools.airflow_cluster import exit_on_signals
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cases that the arguments name; 0 if nothing was violated."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("series", nargs="*", default=["3.3"], help="Airflow versions (set up by `make matrix`)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        default=[""],
-        help="only cases with one of these texts in their names; RESULTS.md stays as it is",
-    )
-    parser.add_argument("--one", action="store_true", help="one video of each case, as in `make test`")
-    parser.add_argument("--sqlite", action="store_true", help="use SQLite even where PostgreSQL could be used")
-    parser.add_argument(
-        "--self-test", action="store_true", help="leave every fault out of the fast cases, and see each of them fail"
-    )
-    parser.add_argument(
-        "--upgrades", action="store_true", help="upgrade these versions (default: all) to 3.3 with videos under way"
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     exit_on_signals()
     if options.upgrades:
         return _upgrades(OLD_SERIES if options.series == ["3.3"] else options.series)
@@ -52,6 +38,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for series in options.series
     ]
     return max(codes)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument(
+        "series", nargs="*", default=["3.3"], help="Airflow series (default: 3.3); `make matrix` sets up older ones"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of the random choices (default: 1 2 3)"
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="run only cases whose name contains one of these texts; keep RESULTS.md"
+    )
+    parser.add_argument("--one", action="store_true", help="run each case with one video; keep RESULTS.md")
+    parser.add_argument("--sqlite", action="store_true", help="use SQLite even if PostgreSQL is available")
+    parser.add_argument(
+        "--self-test", action="store_true", help="run the fast cases without their faults: each of them must fail"
+    )
+    parser.add_argument(
+        "--upgrades",
+        action="store_true",
+        help="instead of the cases, upgrade Airflow from these series (default: all) to 3.3 with videos in progress",
+    )
+    return parser
 
 
 def _run(series: str, seeds: Sequence[int], only: Sequence[str], *, one: bool, postgres: bool) -> int:

@@ -18,15 +18,15 @@ from tests.chaos.plan import Action, Case, Video
 from tools.airflow_cluster import AirflowCluster, ApiError
 
 TIMEOUT_SECONDS: Final = 900.0
+"""For one run of a case, on a busy machine."""
 CALLBACK_SECONDS: Final = 30.0
-"""Seconds for one case, on a machine with much else to do."""
+"""For a success callback, which Airflow calls after the run has ended."""
 
 
 def run_cases(environment: Environment, cases: Sequence[Case], *, leave_out: bool = False) -> Iterable[Verdict]:
     """Run the cases, phase by phase.
 
-    :param leave_out: whether nothing at all is done to the videos, while as much is expected as ever: each case must
-        fail then.
+    :param leave_out: whether nothing at all is done to the videos; each case must fail then.
     """
     for phase in dict.fromkeys(case.phase for case in cases):
         yield from _run(environment, [case for case in cases if case.phase == phase], leave_out)
