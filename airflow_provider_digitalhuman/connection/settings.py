@@ -17,7 +17,7 @@ from airflow_provider_digitalhuman.api.endpoints import (
     SUBMIT_TIMEOUT,
 )
 from airflow_provider_digitalhuman.api.redact import redact_url
-from airflow_provider_digitalhuman.connection.route import PROXY_SCHEMES
+from airflow_provider_digitalhuman.connection.route import PROXY_SCHEMES, split_proxy
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _proxies(value: Any) -> Mapping[str, str]:
 
 def _is_proxy(url: Any) -> bool:
     try:
-        parts = urlsplit(url)
-        return parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0 and _is_plain(url)
+        parts = split_proxy(url)
+        return parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and _is_plain(url)
     except (TypeError, ValueError, AttributeError):
         return False

@@ -1,5 +1,6 @@
 """The hook's promises to its callers: bounded attempts, the observer's order of events, the connection test."""
 
+import http.client
 import json
 import threading
 from collections.abc import Callable
@@ -7,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import httpcore
 import pytest
+import requests
+import urllib3.util.connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout
 
 from airflow_provider_digitalhuman import exceptions
@@ -291,7 +293,7 @@ def is_interruption(error: type[BaseException]) -> bool:
 
 
 @pytest.mark.parametrize("error", RAISED)
-@pytest.mark.parametrize("place", ["intent", "body", "json", "line", "headers", "pool", "network"])
+@pytest.mark.parametrize("place", ["intent", "body", "json", "adapter", "headers", "pool", "network"])
 def test_exception_before_first_byte_releases_record(
     connect: Connect,
     serve: Serve,
@@ -306,10 +308,10 @@ def test_exception_before_first_byte_releases_record(
         "intent": (Ledger, "sending"),
         "body": (VideoRequest, "body"),
         "json": (transport.json, "dumps"),
-        "line": (transport.Transport, "_line"),
+        "adapter": (transport.Transport, "_adapter"),
         "headers": (transport.Transport, "_headers"),
-        "pool": (httpcore.ConnectionPool, "stream"),
-        "network": (httpcore.SyncBackend, "connect_tcp"),
+        "pool": (requests.adapters.HTTPAdapter, "send"),
+        "network": (urllib3.util.connection, "create_connection"),
     }[place]
     monkeypatch.setattr(owner, name, _raise(error))
     # What an HTTP library raises means that the API cannot be reached, which is tried again.
@@ -358,8 +360,8 @@ def test_exception_after_first_byte_is_unknown_outcome(
     server = serve(script)
     hook, observer = connect(server.url), Ledger()
     owner, name = {
-        "head": (httpcore._sync.http11.HTTP11Connection, "_receive_response_headers"),
-        "body": (httpcore.Response, "iter_stream"),
+        "head": (http.client.HTTPResponse, "begin"),
+        "body": (transport, "pieces"),
         "end": (transport.RequestMonitor, "finish"),
         "decoding": (transport, "decoded"),
     }[place]
@@ -414,7 +416,7 @@ def test_interruption_loses_no_answer_that_is_there(
     """A time-out of Airflow's comes when the answer is whole, and nobody has read it yet."""
     server = serve(answering(answer))
     hook, observer = connect(server.url), Ledger()
-    owner, name = {"close": (httpcore.Response, "close"), "read": (response, "read_create")}[place]
+    owner, name = {"close": (requests.Response, "close"), "read": (response, "read_create")}[place]
     monkeypatch.setattr(owner, name, _raise(error))
     with pytest.raises(error):
         hook.create_video(REQUEST, observer)
@@ -430,14 +432,14 @@ def test_interruption_in_middle_of_answer_keeps_id_that_was_read(
 ) -> None:
     server = serve(answering(http_answer(200, '{"id": "T-1", "status": "queued"' + " " * 100 + "}")))
     hook, observer = connect(server.url), Ledger()
-    iter_stream = httpcore.Response.iter_stream
+    pieces = transport.pieces
 
-    def first_piece_only(self: httpcore.Response) -> Any:
-        for piece in iter_stream(self):
+    def first_piece_only(answer: requests.Response) -> Any:
+        for piece in pieces(answer):
             yield piece[:60]
             raise error
 
-    monkeypatch.setattr(httpcore.Response, "iter_stream", first_piece_only)
+    monkeypatch.setattr(transport, "pieces", first_piece_only)
     with pytest.raises(error):
         hook.create_video(REQUEST, observer)
     assert server.posts == 1
