@@ -77,7 +77,7 @@ FORMS: tuple[WireForm, ...] = (
     WireForm("cookie", _answer("Set-Cookie: a=b; Path=/")),
     WireForm("bare LF", _answer(end="\n"), closes=True),
     WireForm("folded header", _answer("X-Folded: a", "\tb")),
-    WireForm("blank before the colon", _answer("X-Blank : a"), triggerer=False),
+    WireForm("blank before the colon", _answer("X-Blank : a"), worker=False, triggerer=False),
     WireForm("line without a colon", _answer("nothing"), worker=False, triggerer=False),
     WireForm("not HTTP", b"220 smtp.example.com ESMTP\r\n" + BODY, worker=False, triggerer=False, closes=True),
     WireForm("head cut off", _answer()[:30], worker=False, triggerer=False, closes=True),

@@ -734,6 +734,6 @@ def test_the_connection_test_costs_nothing(connect: Any, sandbox: SandboxClient,
     works, message = connect(sandbox.base_url, password="another-key-that-is-not-known").test_connection()
     assert (works, "refused the key" in message) == (False, True)
     works, message = connect(sandbox.root_url + "/nowhere", password=KEY).test_connection()
-    assert (works, "base URL" in message) == (False, True)
+    assert (works, "Base URL" in message) == (False, True)
     ledger = sandbox.ledger()
     assert ledger["posts"] == ledger["charged"] == 0

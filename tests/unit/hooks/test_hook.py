@@ -674,22 +674,25 @@ def test_the_connection_test_asks_for_an_id_that_cannot_exist(connect: Connect, 
 def test_the_connection_test_without_a_server(connect: Connect, key: str, host: str) -> None:
     works, message = connect(host).test_connection()
     assert works is False
-    assert "no answer" in message
+    assert f"no answer from {host}" in message
+    assert "Check the Base URL of the connection, the network and the proxy." in message
+    assert "connection-test" not in message
     assert key not in message
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"password": ""}, "password"),
-        ({"host": "ftp://api.example.com"}, "host"),
-        ({"extra": {"submit_timeout": "long"}}, "submit_timeout"),
+        ({"password": ""}, "The field API key"),
+        ({"host": "ftp://api.example.com"}, "The Base URL"),
+        ({"extra": {"submit_timeout": "long"}}, "Extra.submit_timeout"),
     ],
 )
 def test_the_connection_test_of_a_bad_connection(connect: Connect, fields: dict[str, Any], words: str) -> None:
-    works, message = connect(**fields).test_connection()
+    works, message = connect(**fields, conn_id="made_up").test_connection()
     assert works is False
-    assert words in message
+    assert message.startswith(words)
+    assert "made_up" not in message
 
 
 def test_a_bad_connection_fails_before_anything_is_sent(connect: Connect) -> None:
