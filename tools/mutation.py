@@ -37,6 +37,9 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "ledger/record": ("ledger/test_record", "test_golden", "ledger/test_stores", "ledger/test_submission"),
     "api/response": ("api/test_response", "test_golden"),
+    "api/reader": ("api/test_reader", "test_golden"),
+    "api/meanings": ("api/test_reader",),
+    "api/possible_ids": ("api/test_reader",),
     "waiting/decision": ("waiting/test_decision",),
     "triggers/events": ("triggers/test_events", "test_golden"),
 }

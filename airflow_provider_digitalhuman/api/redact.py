@@ -26,5 +26,10 @@ def excerpt(text: str, length: int = EXCERPT_LENGTH) -> str:
     return flat if len(flat) <= length else flat[:length] + "…"
 
 
+def masked(text: str, secret: str) -> str:
+    """Return ``text`` with ``***`` for each occurrence of the key; as it is where there is none."""
+    return text.replace(secret, "***") if secret else text
+
+
 def _redacted(found: re.Match[str]) -> str:
     return redact_url(found.group().replace("\\/", "/"))

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
-from airflow_provider_digitalhuman.api.request import is_private_host
+from airflow_provider_digitalhuman.api.urls import is_private_host, web_url
 from airflow_provider_digitalhuman.exceptions import DownloadRefusedError
 from airflow_provider_digitalhuman.support.compat import mask_secret
 
@@ -118,13 +118,10 @@ class FileSession:
             raise FetchError(why, fresh_url=isinstance(error, ValueError)) from None
 
     def _check(self, url: str) -> None:
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError:
-            host, parts = None, urlsplit("")
-        if parts.scheme not in ("http", "https") or not host:
+        parts = web_url(url)
+        if parts is None:
             raise DownloadRefusedError(f"Only http and https URLs are fetched, not {excerpt(redact_url(url))!r}.")
+        host = parts.hostname or ""
         if not self._allow_private_hosts and is_private_host(host):
             raise DownloadRefusedError(_private(host))
         _mask(parts.query)

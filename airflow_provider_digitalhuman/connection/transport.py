@@ -232,6 +232,7 @@ class RequestMonitor:
             location=_header(response, b"location"),
             secret=self.secret,
             wire=bytes(self._wire),
+            content_type=_header(response, b"content-type"),
         )
 
 

@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout
 
 from airflow_provider_digitalhuman import exceptions
-from airflow_provider_digitalhuman.api import response
+from airflow_provider_digitalhuman.api import reader
 from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
@@ -414,7 +414,7 @@ def test_interruption_loses_no_answer_that_is_there(
     """A time-out of Airflow's comes when the answer is whole, and nobody has read it yet."""
     server = serve(answering(answer))
     hook, observer = connect(server.url), Ledger()
-    owner, name = {"close": (httpcore.Response, "close"), "read": (response, "read_create")}[place]
+    owner, name = {"close": (httpcore.Response, "close"), "read": (reader, "read_create")}[place]
     monkeypatch.setattr(owner, name, _raise(error))
     with pytest.raises(error):
         hook.create_video(REQUEST, observer)
