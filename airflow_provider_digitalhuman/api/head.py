@@ -22,13 +22,22 @@ def header_ids(wire: bytes, location: str | None = None) -> tuple[str, ...]:
     :param wire: the answer as it was received; empty where the transport does not keep it.
     :param location: its ``Location`` header, which may be all that is known of its head.
     """
-    found: dict[str, None] = {}
-    for name, value in (*_headers(wire), ("location", location or "")):
+    return tuple(dict.fromkeys(value for value in _ids(wire, location) if value))
+
+
+def _ids(wire: bytes, location: str | None) -> Iterator[str]:
+    for name, value in _headers(wire):
         if re.fullmatch(_ID_HEADER, name):
-            found[value.strip()] = None
+            yield value.strip()
         elif re.fullmatch(_LINK_HEADER, name):
-            found |= {unquote(match[1] or match[2]): None for match in re.finditer(_TO_TASK, value)}
-    return tuple(value for value in found if value)
+            yield from _in_address(value)
+    if location:
+        yield from _in_address(location)
+
+
+def _in_address(text: str) -> Iterator[str]:
+    for match in re.finditer(_TO_TASK, text):
+        yield unquote(match[1] or match[2])
 
 
 def _headers(wire: bytes) -> Iterator[tuple[str, str]]:
@@ -38,5 +47,6 @@ def _headers(wire: bytes) -> Iterator[tuple[str, str]]:
         for line in lines[1:]:
             name, _, value = line.partition(":")
             yield name.strip(), value
-        is_interim = re.match(rb"HTTP/\S+ +1[0-9]{2}", head) is not None  # 103 and its like: the answer follows
-        wire = rest[0] if rest and is_interim else b""
+        if not rest or not re.match(rb"HTTP/\S+ +1[0-9]{2}", head):
+            return
+        wire = rest[0]  # behind an interim answer (103 and its like) comes another

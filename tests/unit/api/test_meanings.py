@@ -59,6 +59,17 @@ def test_code(code: str | None, on_create: OnCreate, on_query: OnQuery) -> None:
     assert code_on_query(code) is on_query
 
 
+def test_every_answer_that_people_see_has_a_row() -> None:
+    seen = {401, 402, 403, 404, 410, 429, 500, 502, 503, 504, "2xx"}
+    assert seen <= meanings.HTTP_ON_QUERY.keys()
+    assert seen | PROOF_THAT_NOTHING_WAS_ACCEPTED | {302, 303, 408, 409} <= meanings.HTTP_ON_CREATE.keys()
+
+
+def test_codes_that_the_reading_depends_on() -> None:
+    assert {"", "0", "200"} == meanings.NO_ERROR
+    assert {"", "0", "200", "204", "402", "-1", "AuthenticationError"} < meanings.KNOWN_CODES
+
+
 def test_row_of_create_touches_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
     before = [http_on_query(status) for status in range(600)]
     monkeypatch.setattr(meanings, "HTTP_ON_CREATE", {**meanings.HTTP_ON_CREATE, 503: OnCreate.REFUSED})

@@ -78,7 +78,10 @@ def test_create_reader_takes_other_heads_for_what_they_are(
 
 def test_head_behind_an_interim_answer_is_read() -> None:
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
-    assert header_ids(interim + wire(f"X-Task-Id: {ID}").wire) == (ID,)
+    final = wire(f"X-Task-Id: {ID}", f"X-Task-Id: {ID}", body=b"HTTP/1.1 200 OK\r\nX-Task-Id: b\r\n\r\n").wire
+    assert header_ids(final) == header_ids(interim + final) == header_ids(interim + interim + final) == (ID,)
+    assert header_ids(b"HTTP/1.1 103 Early\r\nX-Task-Id: cut") == ("cut",)
+    assert header_ids(b"HTTP/1.1 429 X-Task-Id: 7\r\nETag: 1\r\n\r\n") == ()
     assert header_ids(b"HTTP/1.1 200 OK\r\n\r\nX-Task-Id: in the body\r\n\r\n") == ()
     assert header_ids(b"HTTP/1.1 429 No\r\nX-Task-Id:\r\n  abc\r\n\r\n") == ("abc",)
     assert header_ids(b"HTTP/1.1 429 No\r\nX-Task-Id: cut") == ("cut",)
