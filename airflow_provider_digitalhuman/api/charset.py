@@ -34,5 +34,5 @@ def _encodings(body: bytes, content_type: str | None) -> Iterator[str]:
     yield own
     if announced and announced not in _SMALLER:
         yield announced
-    if own.startswith("utf-8"):  # the others are told by their zero bytes
+    if own.startswith("utf-8"):  # the others are recognised by their zero bytes
         yield _GB18030

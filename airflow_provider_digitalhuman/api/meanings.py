@@ -34,8 +34,7 @@ class OnQuery(Enum):
     KEY_REFUSED = auto()
     RATE_LIMIT = auto()
     NOT_FOUND = auto()
-    NO_NEWS = auto()
-    """Ask again."""
+    ASK_AGAIN = auto()
 
 
 _OTHER: Final = "other"
@@ -70,16 +69,16 @@ HTTP_ON_CREATE: Final[Mapping[int | str, OnCreate]] = {
 HTTP_ON_QUERY: Final[Mapping[int | str, OnQuery]] = {
     "2xx": OnQuery.BY_BODY,
     401: OnQuery.KEY_REFUSED,  # F14
-    402: OnQuery.NO_NEWS,
+    402: OnQuery.ASK_AGAIN,
     403: OnQuery.KEY_REFUSED,
     404: OnQuery.NOT_FOUND,  # F15
     410: OnQuery.NOT_FOUND,
     429: OnQuery.RATE_LIMIT,  # F13
-    500: OnQuery.NO_NEWS,
-    502: OnQuery.NO_NEWS,
-    503: OnQuery.NO_NEWS,
-    504: OnQuery.NO_NEWS,
-    _OTHER: OnQuery.NO_NEWS,
+    500: OnQuery.ASK_AGAIN,
+    502: OnQuery.ASK_AGAIN,
+    503: OnQuery.ASK_AGAIN,
+    504: OnQuery.ASK_AGAIN,
+    _OTHER: OnQuery.ASK_AGAIN,
 }
 
 NO_ERROR: Final = frozenset({"", "0", "200"})
@@ -103,7 +102,7 @@ CODE_ON_QUERY: Final[Mapping[str, OnQuery]] = {
     "429": OnQuery.RATE_LIMIT,  # F13
     "-1": OnQuery.NOT_FOUND,  # F15
     "404": OnQuery.NOT_FOUND,
-    _OTHER: OnQuery.NO_NEWS,
+    _OTHER: OnQuery.ASK_AGAIN,
 }
 
 KNOWN_CODES: Final = NO_ERROR | CODE_ON_CREATE.keys() | CODE_ON_QUERY.keys()
@@ -126,7 +125,7 @@ def code_on_create(code: str | None) -> OnCreate:
 
 def code_on_query(code: str | None) -> OnQuery:
     """Return what an error code means on a query."""
-    return OnQuery.NO_NEWS if code is None else CODE_ON_QUERY.get(code, CODE_ON_QUERY[_OTHER])
+    return OnQuery.ASK_AGAIN if code is None else CODE_ON_QUERY.get(code, CODE_ON_QUERY[_OTHER])
 
 
 def _class(status: int) -> str:

@@ -17,7 +17,6 @@ from airflow_provider_digitalhuman.api.head import header_ids
 _OTHER_NAMES: Final = ("taskid", "videoid", "projectid", "jobid")
 _ALL_NAMES: Final = ("id", *_OTHER_NAMES)
 """In the order of what they are worth; without the underscore, and in lower case."""
-# Of what only an error needs, the text alone: compiling it would cost every task process.
 _NAMED_ID: Final = (
     r'(?is)"((?:task_?|video_?|project_?|job_?)?id)"\s*:\s*\[?\s*(?:"((?:[^"\\]|\\.)*)"|(-?\d{1,40})(?=\s*[,}\]\r\n]))'
 )

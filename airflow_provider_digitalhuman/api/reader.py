@@ -148,7 +148,7 @@ def _raise_not_accepted(answer: Answer, meaning: OnCreate) -> NoReturn:
 
 
 def _refusal(answer: Answer, meaning: OnCreate, said: str) -> DigitalHumanError:
-    # Nothing was accepted in any case: the words only decide how the refusal is called (contract F8).
+    # Nothing was accepted in any case: the words only decide which error it is (contract F8).
     if meaning is OnCreate.NO_BALANCE or speaks_of_balance(answer.text()):
         return InsufficientBalanceError(
             f"{said} The account has no balance: top it up, then clear the task. Nothing was charged."

@@ -4,7 +4,6 @@ import re
 from typing import Final
 
 EXCERPT_LENGTH: Final = 300
-# Of what only an error needs, the text alone: compiling it would cost every task process.
 # As it stands in JSON too, which may spell "/" as "\/", "&" as "\u0026", and put "\n" right before the URL.
 _URL: Final = r"(?i)https?:(?:\\?/){2}[^\s\"<>]+"
 _CONTROL: Final = r"[\x00-\x1f\x7f-\x9f]+"

@@ -29,7 +29,7 @@ def test_http_status_on_create_is_unknown_unless_it_is_proof(status: int) -> Non
 def test_http_status_on_query(status: int) -> None:
     expected = {401: OnQuery.KEY_REFUSED, 403: OnQuery.KEY_REFUSED, 404: OnQuery.NOT_FOUND, 410: OnQuery.NOT_FOUND}
     expected |= {429: OnQuery.RATE_LIMIT} | dict.fromkeys(range(200, 300), OnQuery.BY_BODY)
-    assert http_on_query(status) is expected.get(status, OnQuery.NO_NEWS)
+    assert http_on_query(status) is expected.get(status, OnQuery.ASK_AGAIN)
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_http_status_on_create(status: int, meaning: OnCreate) -> None:
 @pytest.mark.parametrize(
     ("code", "on_create", "on_query"),
     [
-        (None, OnCreate.UNKNOWN, OnQuery.NO_NEWS),
+        (None, OnCreate.UNKNOWN, OnQuery.ASK_AGAIN),
         *((code, OnCreate.KEY_REFUSED, OnQuery.KEY_REFUSED) for code in ("204", "401", "403", "AuthenticationError")),
-        ("402", OnCreate.NO_BALANCE, OnQuery.NO_NEWS),
+        ("402", OnCreate.NO_BALANCE, OnQuery.ASK_AGAIN),
         ("429", OnCreate.RATE_LIMIT, OnQuery.RATE_LIMIT),
         *((code, OnCreate.REFUSED, OnQuery.NOT_FOUND) for code in ("-1", "404")),
-        *((code, OnCreate.REFUSED, OnQuery.NO_NEWS) for code in ("1001", "500", "-2", "InvalidParameter", "***")),
+        *((code, OnCreate.REFUSED, OnQuery.ASK_AGAIN) for code in ("1001", "500", "-2", "InvalidParameter", "***")),
     ],
 )
 def test_code(code: str | None, on_create: OnCreate, on_query: OnQuery) -> None:
