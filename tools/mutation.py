@@ -27,7 +27,7 @@ from tools.mutants import Mutant, mutants_of
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = "airflow_provider_digitalhuman"
 TESTS: Final[dict[str, tuple[str, ...]]] = {
-    "ledger/fingerprint": ("ledger/test_fingerprint", "test_golden"),
+    "ledger/fingerprint": ("api/test_request_table", "ledger/test_fingerprint", "test_golden"),
     "ledger/signed_urls": ("ledger/test_fingerprint",),
     "ledger/submission": (
         "ledger/test_submission",
@@ -37,6 +37,11 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "ledger/record": ("ledger/test_record", "test_golden", "ledger/test_stores", "ledger/test_submission"),
     "api/response": ("api/test_response", "test_golden"),
+    "api/reader": ("api/test_possible_ids", "api/test_wire_forms_of_text", "api/test_reader"),
+    "api/meanings": ("api/test_meanings",),
+    "api/possible_ids": ("api/test_possible_ids", "api/test_reader"),
+    "api/head": ("api/test_possible_ids",),
+    "api/request": ("api/test_request_table", "api/test_request"),
     "waiting/decision": ("waiting/test_decision",),
     "triggers/events": ("triggers/test_events", "test_golden"),
 }

@@ -49,8 +49,8 @@ def check_media(
         read_timeout=read_timeout,
         answer_timeout=read_timeout,
     ) as session:
-        for field in ("audio_url", "video_url"):
-            _check(session, field, getattr(request, field), log)
+        for medium in request.media:
+            _check(session, medium.name, medium.url, log)
 
 
 def _check(session: "FileSession", field: str, url: str, log: Log) -> None:

@@ -10,7 +10,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
-from airflow_provider_digitalhuman.api.request import is_private_host
+from airflow_provider_digitalhuman.api.urls import is_private_host, web_url
 from airflow_provider_digitalhuman.connection.adapter import NETWORK_ERRORS, Adapter, Monitor, cause, describe
 from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
 from airflow_provider_digitalhuman.exceptions import DownloadRefusedError, InvalidConnectionError
@@ -122,13 +122,10 @@ class FileSession:
         return response
 
     def _check(self, url: str) -> None:
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError:
-            host, parts = None, urlsplit("")
-        if parts.scheme not in ("http", "https") or not host:
+        parts = web_url(url)
+        if parts is None:
             raise DownloadRefusedError(f"Only http and https URLs are fetched, not {excerpt(redact_url(url))!r}.")
+        host = parts.hostname or ""
         if not self._allow_private_hosts and is_private_host(host):
             raise DownloadRefusedError(_private(host))
         _mask(parts.query)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Self
 from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, bounded, decoded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE, result_url
-from airflow_provider_digitalhuman.api.response import VideoTask, read_query
+from airflow_provider_digitalhuman.api.reader import read_query
+from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.connection.route import Route
 from airflow_provider_digitalhuman.connection.stream import Stream
 from airflow_provider_digitalhuman.exceptions import QueryError
@@ -104,7 +105,14 @@ class QueryClient:
             if self._closed:
                 self._end_timer()
         key = self._settings.api_key
-        return Answer(status, body, headers.get("retry-after"), headers.get("location"), secret=key)
+        return Answer(
+            status,
+            body,
+            headers.get("retry-after"),
+            headers.get("location"),
+            secret=key,
+            content_type=headers.get("content-type"),
+        )
 
     def _end_those_unanswered(self) -> None:
         """End the queries whose time is up. One timer for all of them: one for each would be a tenth of its CPU."""

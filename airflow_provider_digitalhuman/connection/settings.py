@@ -17,7 +17,7 @@ from airflow_provider_digitalhuman.api.endpoints import (
     QUERY_TIMEOUT,
     SUBMIT_TIMEOUT,
 )
-from airflow_provider_digitalhuman.api.redact import redact_url
+from airflow_provider_digitalhuman.api.redact import masked, redact_url
 from airflow_provider_digitalhuman.connection.route import PROXY_SCHEMES, split_proxy
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 
@@ -66,7 +66,7 @@ class ConnectionSettings(NamedTuple):
         except _FieldError as error:
             said = f"Connection {connection.conn_id!r}: {error}"
             key = (connection.password or "").strip()  # it may have been pasted into the wrong field, too
-            raise InvalidConnectionError(said.replace(key, "***") if key else said) from None
+            raise InvalidConnectionError(masked(said, key)) from None
 
     @classmethod
     def _read(cls, connection: "Connection") -> "ConnectionSettings":

@@ -230,4 +230,5 @@ class RequestMonitor(Monitor):
             location=response.headers.get("Location"),
             secret=self.secret,
             wire=bytes(self._wire),
+            content_type=response.headers.get("Content-Type"),
         )

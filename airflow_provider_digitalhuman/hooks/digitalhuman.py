@@ -241,12 +241,12 @@ class DigitalHumanHook(BaseHook):
         return task
 
     def _send(self, request: "VideoRequest", monitor: "RequestMonitor") -> "VideoTask":
-        from airflow_provider_digitalhuman.api.response import read_create
+        from airflow_provider_digitalhuman.api.reader import read_create
 
         return read_create(self._post(request, monitor), request.video_url)
 
     def _post(self, request: "VideoRequest", monitor: "RequestMonitor") -> "Answer":
-        from airflow_provider_digitalhuman.api.response import unknown_with_ids
+        from airflow_provider_digitalhuman.api.reader import unknown_with_ids
         from airflow_provider_digitalhuman.connection.transport import TransportError
 
         try:
@@ -291,7 +291,7 @@ class DigitalHumanHook(BaseHook):
         :raises InvalidRequestError: for what can be no task ID; nothing was sent.
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: see :func:`read_query`.
         """
-        from airflow_provider_digitalhuman.api.response import read_query
+        from airflow_provider_digitalhuman.api.reader import read_query
         from airflow_provider_digitalhuman.waiting.decision import checked_video_task_id
 
         asked = checked_video_task_id(video_task_id)
@@ -348,7 +348,7 @@ class DigitalHumanHook(BaseHook):
 
 
 def _judge_test_answer(answer: "Answer") -> tuple[bool, str]:
-    from airflow_provider_digitalhuman.api.response import read_query
+    from airflow_provider_digitalhuman.api.reader import read_query
 
     try:
         read_query(answer, "connection test")

@@ -22,7 +22,6 @@ from airflow_provider_digitalhuman.ledger.fingerprint import (
     fingerprint,
     legacy_fingerprint,
     media_fingerprint,
-    unrecognised_signature,
 )
 from airflow_provider_digitalhuman.ledger.record import (
     ADOPTED,
@@ -35,6 +34,7 @@ from airflow_provider_digitalhuman.ledger.record import (
     SubmissionRecord,
     decide,
 )
+from airflow_provider_digitalhuman.ledger.signature_warning import unrecognised_signature
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -113,9 +113,7 @@ class Submission:
         :raises RequestChangedError: where neither may be done: the record's video is another request's.
         """
         self._attempt = attempt = self._attempt_at(request, base_url)
-        self._sent = (
-            f"audio_url={redact_url(request.audio_url)} video_url={redact_url(request.video_url)} to {base_url}"
-        )
+        self._sent = f"{request.shown_media()} to {base_url}"
         if self.record is not None and (self.record.is_open or self.record.stage is Stage.RELEASED):
             self._take_over_late(self.record)
         decision = decide(self.record, attempt, on_unknown_submission, on_video_failed)
@@ -358,13 +356,13 @@ class Submission:
 
 def _warn_of_unrecognised_signatures(request: "VideoRequest") -> None:
     """Say before paying that a later try may take the same file for another one."""
-    for field, url in (("audio_url", request.audio_url), ("video_url", request.video_url)):
-        if why := unrecognised_signature(url):
+    for medium in request.media:
+        if why := unrecognised_signature(medium.url):
             log.warning(
                 "%s=%s: %s. If it is signed anew for the next try, that try takes it for another file: a cleared task"
                 " then pays for another video.",
-                field,
-                redact_url(url),
+                medium.name,
+                redact_url(medium.url),
                 why,
             )
 

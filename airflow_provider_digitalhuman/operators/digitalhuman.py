@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, get_args
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, BaseOperator, conf
 
 from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSION
-from airflow_provider_digitalhuman.api.redact import redact_url
-from airflow_provider_digitalhuman.api.request import CHECKS, VideoRequest
+from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
     InvalidRequestError,
@@ -212,8 +211,11 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     def lineage_facts(self) -> LineageFacts:
         """Return what is known of the video's lineage."""
         return LineageFacts(
-            audio_url=self.audio_url,
-            video_url=self.video_url,
+            media_urls=tuple(
+                url
+                for row in VideoRequest.table()
+                if row.is_media and isinstance(url := getattr(self, row.name), str)  # on start, it may be a template
+            ),
             model_version=self.model_version,
             video_task_id=self._task.id if self._task else None,
             task=self._task,
@@ -247,9 +249,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         decision = submission.decide(request, base_url, self.on_unknown_submission, self.on_video_failed)
         if isinstance(decision, Send):
             self._look_before_paying(request, hook)
-            self.log.info(
-                "Submitting a video of %s with %s.", redact_url(request.video_url), redact_url(request.audio_url)
-            )
+            self.log.info("Submitting a video: %s.", request.shown_media())
             return hook.create_video(request, observer=submission)
         from airflow_provider_digitalhuman.hooks.recorded_submission import current_task
 
@@ -258,14 +258,10 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         return current_task(hook, submission, self.video_url)
 
     def _request(self, hook: DigitalHumanHook) -> VideoRequest:
-        return VideoRequest(
-            audio_url=self.audio_url,
-            video_url=self.video_url,
-            model=hook.settings.model if self.model is None else self.model,
-            model_version=self.model_version,
-            side_face=self.side_face,
-            tilted_face=self.tilted_face,
-        )
+        given = {row.name: getattr(self, row.name) for row in VideoRequest.table()}
+        if self.model is None:
+            given["model"] = hook.settings.model
+        return VideoRequest(**given)
 
     def _look_before_paying(self, request: VideoRequest, hook: DigitalHumanHook) -> None:
         """Refuse what would be paid for in vain: no way to wait, no way to store, media not there."""
@@ -324,7 +320,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
 
         :raises VideoUrlMissingError: if further queries name nothing else either.
         """
-        from airflow_provider_digitalhuman.api.response import is_same_file
+        from airflow_provider_digitalhuman.api.reader import is_same_file
         from airflow_provider_digitalhuman.waiting.decision import wait_blocking
 
         if not is_same_file(task.video_url, self.video_url):
@@ -448,11 +444,11 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
             self._refuse_bad_destination(self.destination)
         refuse_what_only_a_worker_does(self)
         refuse_multiple_outputs(self)
-        for field, check in CHECKS.items():
-            value = getattr(self, field)
-            left_to_connection = field == "model" and value is None
+        for row in VideoRequest.table():
+            value = getattr(self, row.name)
+            left_to_connection = row.name == "model" and value is None
             if not left_to_connection and not is_rendered_later(value):
-                check(field, value)
+                row.check(row.name, value)
 
     def _refuse_bad_destination(self, destination: str) -> None:
         if not self.wait_for_completion:

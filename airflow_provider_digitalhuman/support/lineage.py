@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 class LineageFacts(NamedTuple):
     """What an operator knows of one video's lineage. What is not known (yet) is None.
 
-    :param audio_url: where the speech came from.
-    :param video_url: where the clip of the person came from.
+    :param media_urls: where the media came from that the video is made of.
     :param model_version: the ``modelVersion`` that was sent.
     :param video_task_id: the vendor's task ID.
     :param task: the task as the API told it last.
@@ -21,8 +20,7 @@ class LineageFacts(NamedTuple):
         that archives it.
     """
 
-    audio_url: str | None = None
-    video_url: str | None = None
+    media_urls: tuple[str, ...] = ()
     model_version: int | str | None = None
     video_task_id: str | None = None
     task: "VideoTask | None" = None

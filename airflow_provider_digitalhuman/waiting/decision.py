@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, NoReturn
 
 from airflow_provider_digitalhuman.api.endpoints import MAX_POLL_INTERVAL, MIN_POLL_INTERVAL
+from airflow_provider_digitalhuman.api.glossary import glossed
 from airflow_provider_digitalhuman.api.response import TaskStatus, VideoTask
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
@@ -339,7 +340,7 @@ def _failed(error: DigitalHumanError, cause: DigitalHumanError) -> Failed:
 
 
 def _video_failed(video_task_id: str, task: VideoTask) -> VideoFailedError:
-    reason = f"the vendor says: {task.error}" if task.error else "the vendor gives no reason"
+    reason = f"the vendor says: {glossed(task.error)}" if task.error else "the vendor gives no reason"
     return VideoFailedError(
         f"Video task {video_task_id} ended as {task.status!r} without a video; {reason.rstrip('.')}."
         " Whether it was charged is not known.",

@@ -284,7 +284,7 @@ def test_f7_a_key_that_is_really_wrong(
     connect: Any, sandbox: SandboxClient, submit: Submit, waits: list[float]
 ) -> None:
     connect(sandbox.base_url, password="another-key-that-is-not-known")
-    with pytest.raises(AuthenticationError, match="password"):
+    with pytest.raises(AuthenticationError, match="API key"):
         submit()
     ledger = sandbox.ledger()
     assert ledger["posts"] == 1
@@ -296,7 +296,7 @@ def test_f10_a_base_url_that_is_really_wrong(
     connect: Any, sandbox: SandboxClient, submit: Submit, waits: list[float]
 ) -> None:
     connect(sandbox.root_url + "/nowhere", password=KEY)
-    with pytest.raises(RequestRefusedError, match="base URL"):
+    with pytest.raises(RequestRefusedError, match="Base URL"):
         submit()
     ledger = sandbox.ledger()
     assert ledger["posts"] == 0

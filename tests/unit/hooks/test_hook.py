@@ -14,7 +14,7 @@ import urllib3.util.connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout
 
 from airflow_provider_digitalhuman import exceptions
-from airflow_provider_digitalhuman.api import response
+from airflow_provider_digitalhuman.api import reader
 from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
@@ -113,6 +113,41 @@ def test_f9_with_a_header_that_makes_no_sense(connect: Connect, serve: Serve, wa
     assert 0.5 <= waits[0] <= 10
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http_answer(429, '{"id":"abc","id":null}'),
+        http_answer(429, '{"msg":"slow down"}', x_task_id="abc"),
+        http_answer(429, "", location="/kyyReactApiServer/v1/result/abc"),
+        http_answer(429, "<html>slow down</html>", content_type="text/html", operation_location="/v1/result/abc"),
+        http_answer(200, '{"code":429}', x_video_id="abc"),
+    ],
+)
+def test_hook_sends_no_second_post_after_rate_limit_that_names_task(
+    connect: Connect, serve: Serve, waits: list[float], answer: bytes
+) -> None:
+    server = serve(answering(answer, QUEUED))
+    observer = Ledger()
+    with pytest.raises(SubmissionUnknownError) as caught:
+        connect(server.url).create_video(REQUEST, observer)
+    assert caught.value.video_task_id == "abc"
+    assert server.posts == 1
+    assert observer.names == ["sending", "outcome_unknown"]
+    assert waits == []
+
+
+@pytest.mark.parametrize("content_type", ["application/json;charset=GBK", "application/json"])
+def test_hook_reads_gbk(connect: Connect, serve: Serve, content_type: str) -> None:
+    refused = '{"code": 1001, "msg": "素材 URL 无法访问"}'.encode("gbk")
+    failed = '{"id": "abc", "status": "failed", "error": "风控拒绝"}'.encode("gbk")
+    answers = [http_answer(200, body, content_type=content_type) for body in (refused, failed)]
+    server = serve(answering(*answers))
+    with connect(server.url) as hook:
+        with pytest.raises(RequestRefusedError, match=r"素材 URL 无法访问.*media URL cannot be reached"):
+            hook.create_video(REQUEST)
+        assert hook.get_video("abc").error == "风控拒绝"
+
+
 def test_f9_in_the_body_alone(connect: Connect, serve: Serve, waits: list[float]) -> None:
     server = serve(answering(http_answer(200, '{"code": "429", "msg": "slow down"}', retry_after="2"), QUEUED))
     assert connect(server.url).create_video(REQUEST).id == "abc"
@@ -133,7 +168,7 @@ def test_f9_a_long_wait_is_left_to_airflow(connect: Connect, serve: Serve, waits
     server = serve(answering(too_many(retry_after="3000")))
     with pytest.raises(RateLimitError) as caught:
         connect(server.url).create_video(REQUEST)
-    assert caught.value.retry_after == 3000
+    assert caught.value.retry_after == 300
     assert server.posts == 1
     assert waits == []
 
@@ -416,7 +451,7 @@ def test_interruption_loses_no_answer_that_is_there(
     """A time-out of Airflow's comes when the answer is whole, and nobody has read it yet."""
     server = serve(answering(answer))
     hook, observer = connect(server.url), Ledger()
-    owner, name = {"close": (requests.Response, "close"), "read": (response, "read_create")}[place]
+    owner, name = {"close": (requests.Response, "close"), "read": (reader, "read_create")}[place]
     monkeypatch.setattr(owner, name, _raise(error))
     with pytest.raises(error):
         hook.create_video(REQUEST, observer)

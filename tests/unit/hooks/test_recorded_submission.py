@@ -189,7 +189,7 @@ def test_execution_timeout_in_a_bare_call_ends_the_retries_once_the_request_has_
         with pytest.raises(AirflowTaskTimeout):
             connect(server.url).create_video(request(server))
     assert server.posts == 0
-    monkeypatch.setattr("airflow_provider_digitalhuman.api.response.read_create", strikes)
+    monkeypatch.setattr("airflow_provider_digitalhuman.api.reader.read_create", strikes)
     with pytest.raises(SubmissionUnknownError, match="execution_timeout") as caught:
         connect(server.url).create_video(request(server))
     assert isinstance(caught.value, AirflowFailException)
