@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.connection import query_client as client_module
-from airflow_provider_digitalhuman.connection.query_client import MAX_ANSWER, QueryClient, _read_body, _read_head
+from airflow_provider_digitalhuman.connection.query_client import QueryClient
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
@@ -49,7 +48,7 @@ def query(url: str, times: int = 1, **fields: Any) -> VideoTask:
                 task = await client.query_video(ID)
             return task
         finally:
-            client.close()
+            await client.close()
 
     return asyncio.run(asyncio.wait_for(main(), 60))
 
@@ -116,7 +115,7 @@ class TestRequest:
                     await asyncio.sleep(3 * pause)
                 return words
             finally:
-                client.close()
+                await client.close()
 
         server = serve(script, server_tls if by_tls else None)
         assert asyncio.run(main()) == ["processing"] * 3
@@ -128,10 +127,10 @@ class TestRequest:
     ) -> None:
         server = serve(lambda peer: None, server_tls if by_tls else None)
         for _ in range(20):  # whether the end comes before the question is chance
-            with pytest.raises(QueryError, match=r"clos|reset|Incomplete|SSL"):
+            with pytest.raises(QueryError, match=r"disconnected|reset|closing transport"):
                 query(server.url, verify=False)
 
-    def test_a_reset_on_a_fresh_connection_is_not_tried_again(self, serve: Serve) -> None:
+    def test_reset_is_tried_again_once(self, serve: Serve) -> None:
         def script(peer: Peer) -> None:
             peer.read_request()
             peer.reset()
@@ -139,7 +138,7 @@ class TestRequest:
         server = serve(script)
         with pytest.raises(QueryError, match=r"brought no answer"):
             query(server.url)
-        assert len(server.requests) == 1
+        assert len(server.requests) == 2
 
     @pytest.mark.parametrize("how", ["no HTTP", "cancelled"])
     def test_one_on_which_something_went_wrong_is_closed(self, how: str, serve: Serve) -> None:
@@ -196,14 +195,14 @@ class TestLimits:
             async def seconds_to_the_end(after: float) -> float:
                 await asyncio.sleep(after)
                 asked = loop.time()
-                with pytest.raises(QueryError, match=r"TimeoutError: no answer within 0\.6 s"):
+                with pytest.raises(QueryError, match=r"TimeoutError: no whole answer within 0\.6 s"):
                     await client.query_video(ID)
                 return loop.time() - asked
 
             assert min(await asyncio.gather(*map(seconds_to_the_end, (0.0, 0.2, 0.4)))) > 0.55
             hung.set()
             assert (await client.query_video(ID)).is_completed
-            client.close()
+            await client.close()
             left = [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
             assert left == []
 
@@ -276,22 +275,6 @@ class TestLimits:
         with pytest.raises(RateLimitError) as caught:
             query(serve(answering(http_answer(429, "{}", retry_after="17"))).url)
         assert caught.value.retry_after == 17.0
-
-    @given(
-        st.binary(max_size=300),
-        st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]),
-    )
-    def test_no_bytes_bring_anything_but_the_expected_errors(self, junk: bytes, start: bytes) -> None:
-        async def main() -> None:
-            reader = asyncio.StreamReader(limit=MAX_ANSWER)
-            reader.feed_data(start + junk)
-            reader.feed_eof()
-            with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError, zlib.error):
-                status, headers = await _read_head(reader)
-                body, _ = await _read_body(reader, status, headers)
-                assert len(body) <= MAX_ANSWER
-
-        asyncio.run(main())
 
 
 class TestSecrets:
@@ -382,7 +365,7 @@ class TestTls:
             socket.socket.send(peer.socket, COMPLETED)  # past TLS
             peer.hang()
 
-        with pytest.raises(QueryError, match="SSLError"):
+        with pytest.raises(QueryError, match="SSL"):
             query(serve(script, server_tls).url, verify=False)
 
     @pytest.mark.parametrize(
@@ -446,7 +429,7 @@ class TestProxy:
         query(api.url, times=3, proxies={"https": url}, verify=str(certificate))
         assert [request.method for request in proxy.requests] == ["CONNECT"]
         assert proxy.requests[0].target == f"127.0.0.1:{api.port}"
-        assert "authorization" not in proxy.requests[0].headers
+        assert KEY not in str(proxy.requests[0].headers)
         assert "proxy-authorization" in proxy.requests[0].headers
         assert len(api.requests) == 3
         assert "proxy-authorization" not in api.requests[0].headers
@@ -462,7 +445,7 @@ class TestProxy:
 
     def test_a_proxy_that_refuses(self, serve: Serve) -> None:
         proxy = serve(answering(http_answer(407, "")))
-        with pytest.raises(QueryError, match=r"the proxy refused to connect to api\.example\.com:443: HTTP 407"):
+        with pytest.raises(QueryError, match=r"the proxy refused to connect to api\.example\.com: HTTP 407"):
             query("https://api.example.com", proxies={"https": proxy.url})
 
     def test_the_environments_is_used_as_by_requests(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
