@@ -7,6 +7,8 @@ from typing import Final, Self
 
 import aiohttp
 from aiohttp.connector import Connection
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from yarl import URL
 
 from airflow_provider_digitalhuman import __version__
@@ -16,11 +18,28 @@ from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE, result_url
 from airflow_provider_digitalhuman.api.response import VideoTask, read_query
 from airflow_provider_digitalhuman.connection.route import Route
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
-from airflow_provider_digitalhuman.exceptions import QueryError
+from airflow_provider_digitalhuman.exceptions import ConnectionMissingError, QueryError
 
 USER_AGENT: Final = f"airflow-provider-digitalhuman/{__version__}"
 LONGEST_LINE: Final = 65_536
 """Bytes of one line of an answer's head: as many as the worker's client takes."""
+
+
+async def open_client(digitalhuman_conn_id: str, present: object = None) -> "QueryClient":
+    """Look up and check an Airflow connection without blocking the event loop, and return a client for it.
+
+    :param present: the client that is in use; it is returned where the connection is still the same.
+    :raises ConnectionMissingError: if Airflow has none of this ID.
+    :raises InvalidConnectionError: if it cannot be used here.
+    """
+    try:
+        connection = await get_async_connection(digitalhuman_conn_id)
+    except AirflowNotFoundException as error:
+        raise ConnectionMissingError(str(error)) from error
+    settings = ConnectionSettings.from_connection(connection)
+    if isinstance(present, QueryClient) and present.settings == settings:
+        return present
+    return await QueryClient.open(settings)
 
 
 class QueryClient:
@@ -123,7 +142,7 @@ class QueryClient:
 class _Response(aiohttp.ClientResponse):
     """An answer that came after its request: what came before, unasked, would be taken for another query's answer."""
 
-    async def start(self, connection: Connection) -> Self:
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Read the head of the answer (the library calls this when the request is written)."""
         if connection.protocol is not None and connection.protocol.should_close:
             raise aiohttp.ServerDisconnectedError("there was something to read before the request was sent")
