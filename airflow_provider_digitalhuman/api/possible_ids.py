@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from airflow_provider_digitalhuman.api.answer import Answer
-from airflow_provider_digitalhuman.api.encoding import MAX_CREATE_ANSWER
+from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER
 
 _OTHER_NAMES: Final = ("taskid", "videoid", "projectid", "jobid")
 _ALL_NAMES: Final = ("id", *_OTHER_NAMES)
@@ -193,10 +193,10 @@ def _texts(answer: Answer) -> Iterator[str]:
 def _inflated(data: bytes) -> bytes:
     """Return what is in the gzip members of ``data``, as far as they go; the head need not have announced them."""
     plain, rest = b"", data[data.find(_GZIP) :] if _GZIP in data else b""
-    while rest.startswith(_GZIP) and len(plain) < MAX_CREATE_ANSWER:
+    while rest.startswith(_GZIP) and len(plain) < MAX_ANSWER:
         member = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
-            plain += member.decompress(rest, MAX_CREATE_ANSWER)
+            plain += member.decompress(rest, MAX_ANSWER)
         except zlib.error:
             break
         rest = member.unused_data

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NoReturn
 import pendulum
 
 from airflow_provider_digitalhuman.api.answer import URL_ALIASES, Answer
-from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER
+from airflow_provider_digitalhuman.api.encoding import MAX_KEPT
 from airflow_provider_digitalhuman.api.possible_ids import holds_data, may_name_task, possible_ids, task_ids
 from airflow_provider_digitalhuman.api.redact import excerpt
 from airflow_provider_digitalhuman.exceptions import (
@@ -288,7 +288,7 @@ def _kept(task: Mapping[str, Any], payload: Mapping[str, Any] | None, size: int)
 
     :param size: bytes of the answer.
     """
-    kept = task if size <= MAX_ANSWER else {name: task[name] for name in _DOCUMENTED if name in task}
+    kept = task if size <= MAX_KEPT else {name: task[name] for name in _DOCUMENTED if name in task}
     outside = _task_id(payload or {})
     return kept if outside in (None, _task_id(task)) else {**kept, _ID_OUTSIDE: outside}
 

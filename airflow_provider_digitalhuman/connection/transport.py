@@ -16,7 +16,7 @@ import httpcore
 
 from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.api.answer import Answer
-from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, MAX_CREATE_ANSWER, bounded, decoded, decoded_part
+from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, bounded, decoded, decoded_part
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE
 from airflow_provider_digitalhuman.connection.route import Route
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
@@ -97,7 +97,7 @@ class Transport:
     def _request(
         self, method: str, url: str, timeout: float, monitor: "RequestMonitor", content: bytes | None = None
     ) -> Answer:
-        most = MAX_ANSWER if content is None else MAX_CREATE_ANSWER
+        most = MAX_ANSWER if content is None else MAX_ANSWER
         connect_timeout = self._settings.connect_timeout
         monitor.begin(connect_timeout, timeout, self._settings.api_key)
         line = self._line()
@@ -197,7 +197,7 @@ class RequestMonitor:
 
     def received(self, data: bytes) -> None:
         """Note what came off the wire."""
-        if self.keeps_wire and self.request_left and len(self._wire) < MAX_CREATE_ANSWER:
+        if self.keeps_wire and self.request_left and len(self._wire) < MAX_ANSWER:
             self._wire += data
 
     def time_left(self) -> float:
