@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import zlib
 from collections.abc import Mapping
 from typing import Final, Self
 
@@ -13,7 +14,7 @@ from yarl import URL
 
 from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.api.answer import Answer
-from airflow_provider_digitalhuman.api.encoding import bounded
+from airflow_provider_digitalhuman.api.encoding import bounded, decoded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE, result_url
 from airflow_provider_digitalhuman.api.response import VideoTask, read_query
 from airflow_provider_digitalhuman.connection.route import Route
@@ -71,6 +72,7 @@ class QueryClient:
                 sock_read=settings.query_timeout,
             ),
             response_class=_Response,
+            auto_decompress=False,  # as a worker does it, see :mod:`~airflow_provider_digitalhuman.api.encoding`
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
         )
@@ -97,7 +99,7 @@ class QueryClient:
         """
         try:
             answer = await self._get(URL(result_url(self.settings.base_url, video_task_id), encoded=True))
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
+        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:  # TimeoutError is an OSError
             reason = self._reason(error)
         else:
             return read_query(answer, video_task_id)
@@ -122,7 +124,7 @@ class QueryClient:
                 bounded(len(body))
             return Answer(
                 response.status,
-                bytes(body),
+                decoded(bytes(body), response.headers.get("Content-Encoding", "")),
                 retry_after=response.headers.get("Retry-After"),
                 location=response.headers.get("Location"),
                 secret=self.settings.api_key,
