@@ -57,6 +57,7 @@ class QueryClient:
         self._route = route
         self._proxy = _proxy_url(route)
         self._headers, self._proxy_headers = _headers(settings, route)
+        self._longest = settings.connect_timeout + settings.query_timeout
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=route.tls or route.proxy_tls or True,
@@ -65,12 +66,7 @@ class QueryClient:
                 resolver=aiohttp.ThreadedResolver(),  # the system's, as in a worker
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # A silent server is given up after query_timeout, one that sends a little now and then after the sum.
-            timeout=aiohttp.ClientTimeout(
-                total=settings.connect_timeout + settings.query_timeout,
-                connect=settings.connect_timeout,
-                sock_read=settings.query_timeout,
-            ),
+            timeout=aiohttp.ClientTimeout(total=self._longest, connect=settings.connect_timeout),
             response_class=_Response,
             auto_decompress=False,  # as a worker does it, see :mod:`~airflow_provider_digitalhuman.api.encoding`
             max_line_size=LONGEST_LINE,
@@ -137,7 +133,7 @@ class QueryClient:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             text = f"no connection within {self.settings.connect_timeout:g} s"
         elif isinstance(error, TimeoutError):
-            text = f"no whole answer within {self.settings.query_timeout:g} s"
+            text = f"no whole answer within {self._longest:g} s"
         return f"{type(error).__name__}: {text}".replace(self.settings.api_key, "***")
 
 

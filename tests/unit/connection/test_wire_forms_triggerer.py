@@ -15,7 +15,7 @@ from tests.unit.conftest import KEY
 
 
 async def _queried(url: str, query_timeout: float) -> VideoTask:
-    settings = ConnectionSettings(api_key=KEY, base_url=url, query_timeout=query_timeout, connect_timeout=5.0)
+    settings = ConnectionSettings(api_key=KEY, base_url=url, query_timeout=query_timeout, connect_timeout=query_timeout)
     client = await QueryClient.open(settings)
     try:
         return await client.query_video(TASK_ID)
