@@ -6,8 +6,6 @@ from typing import Final
 MAX_ANSWER: Final = 4 * 1024 * 1024
 """Bytes of an answer's body that are read, decoded or not. The API's answers have a few hundred, but an error text can
 be long, and a long answer can hold the ID of a paid video."""
-MAX_KEPT: Final = 64 * 1024
-"""Bytes of an answer up to which all of its fields are kept; of a longer one only the documented fields are."""
 _GZIP: Final = b"\x1f\x8b"
 _COMPRESSIONS: Final = ("gzip", "x-gzip", "deflate")
 

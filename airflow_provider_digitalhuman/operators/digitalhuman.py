@@ -310,7 +310,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         if not isinstance(known, Wait):
             return known.result()
         if not self.deferrable:
-            return wait_blocking(query, wait, say=self.log.info, sleep=time.sleep, clock=time.time)
+            return wait_blocking(query, wait, log=self.log.info, sleep=time.sleep, clock=time.time)
         # Once in the worker: a video that is there already needs no trigger.
         asked = wait.judge(query_outcome(query), time.time())
         return self._defer(task, wait.deadline) if isinstance(asked, Wait) else asked.result()
@@ -328,7 +328,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         return wait_blocking(
             lambda: hook.query_video(task.id, self.video_url),
             self._new_wait(task),
-            say=self.log.info,
+            log=self.log.info,
             sleep=time.sleep,
             clock=time.time,
         )
