@@ -20,7 +20,7 @@ from airflow_provider_digitalhuman.ledger.access import (
     sorted_variables,
     without_record,
 )
-from airflow_provider_digitalhuman.ledger.address import ADDRESS, COPIED, LATE, RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.address import ADDRESS, COPIED, RECORD_KEY, TaskAddress
 from airflow_provider_digitalhuman.ledger.http import AirflowHttp, parsed
 from airflow_provider_digitalhuman.ledger.record import SubmissionRecord
 
@@ -58,26 +58,26 @@ class AirflowApi:
 
         With it also notes that are left where there is no record any more.
         """
-        variables, late = self._variables(dag_id)
+        variables, notes = self._variables(dag_id)
         if self._has_state_store:
             for address, instance in self._candidates(dag_id, everything):
-                found = found_in(self._entry(address), variables.pop(address, None), late.get(address))
+                found = found_in(self._entry(address), variables.pop(address, None), notes.get(address))
                 if found is not None:
-                    late.pop(address, None)
+                    notes.pop(address, None)
                     yield Row(address, found, instance)
         for address, value in variables.items():
             # With a task state store, the Variable is a copy, and the record itself may have gone on.
-            found = found_in(self._entry_if_any(address), value, late.pop(address, None))
+            found = found_in(self._entry_if_any(address), value, notes.pop(address, None))
             if found is not None:
                 yield Row(address, found, self.instance(address))
-        for address, note in late.items() if everything else ():
+        for address, note in notes.items() if everything else ():
             found = found_in(self._entry_if_any(address), None, note) or without_record(note)
             yield Row(address, found, self.instance(address))
 
     def read(self, address: TaskAddress) -> Found | None:
         """Return what the stores hold, None if there is no record."""
-        copy, late = (self._variable(key) for key in (address.variable_key, address.variable_key + LATE))
-        return found_in(self._entry_if_any(address), copy, late)
+        copy, note = (self._variable(key) for key in (address.variable_key, address.note_key))
+        return found_in(self._entry_if_any(address), copy, note)
 
     def instance(self, address: TaskAddress) -> Instance | None:
         """Return the task instance, None if there is none."""
@@ -106,21 +106,27 @@ class AirflowApi:
         return sorted_variables(kept, dag_id, self.notes)
 
     def _candidates(self, dag_id: str | None, everything: bool) -> Iterator[tuple[TaskAddress, Instance]]:
-        """Yield task instances that may have a record in the task state store, the newest first."""
-        query: dict[str, Any] = {"order_by": "-id"}
-        if not everything:
-            query["state"] = list(_MAY_BE_STUCK)
-        if dag_id is None:
-            # A DAG that is named is searched whatever its tasks are: also a @task can submit.
-            query["operator"] = sorted(self._operators())
+        """Yield task instances that may have a record in the task state store, the newest first.
+
+        No request finds the records themselves, and any class of task can submit, by the hook. So all are asked; those
+        of the operator and its subclasses first, as there is a limit.
+        """
+        query: dict[str, Any] = {"order_by": "-id"} | ({} if everything else {"state": list(_MAY_BE_STUCK)})
+        queries = [query] if dag_id else [query | {"operator": sorted(self._operators())}, query]
         path = f"/dags/{quote(dag_id, safe='') if dag_id else '~'}/dagRuns/~/taskInstances"
-        for number, row in enumerate(self._http.pages(path, "task_instances", query)):
-            if number == MOST_READ:
+        seen: set[TaskAddress] = set()
+        for row in (row for one in queries for row in self._http.pages(path, "task_instances", one)):
+            address = TaskAddress(row["dag_id"], row["dag_run_id"], row["task_id"], row["map_index"])
+            if address in seen:
+                continue
+            if len(seen) == MOST_READ:
                 self.notes.append(
-                    f"Only the newest {MOST_READ} task instances were asked for their record: name a DAG (--dag-id)."
+                    f"Only {MOST_READ} task instances were asked for their record: those of the operator and its"
+                    " subclasses first, then the newest. Name a DAG (--dag-id)."
                 )
                 return
-            yield TaskAddress(row["dag_id"], row["dag_run_id"], row["task_id"], row["map_index"]), _instance(row)
+            seen.add(address)
+            yield address, _instance(row)
 
     def _operators(self) -> set[str]:
         """Return the class names of the operator and its subclasses in the DAGs of today."""
@@ -150,7 +156,8 @@ class AirflowApi:
             )
         has_copy = before.variable is not None or self.version >= (3, 4)
         if has_copy or not self._has_state_store:
-            self._write_variable(address, merged(before.variable or {ADDRESS: list(address)}, record), before.variable)
+            beside = before.variable or {ADDRESS: address.to_json()}
+            self._write_variable(address, merged(beside, record), before.variable)
         if self._has_state_store:
             value = merged(before.value, record) | ({COPIED: True} if has_copy else {})
             body = {"value": value, "expires_at": None}
@@ -165,12 +172,12 @@ class AirflowApi:
             mask = {} if self._http.is_v1 else {"update_mask": "value"}
             self._http.call("PATCH", f"/variables/{address.variable_key}", params=mask, json=body)
 
-    def drop_late(self, address: TaskAddress) -> None:
+    def delete_note(self, address: TaskAddress) -> None:
         """Remove the note of a try that Airflow had given up.
 
         :raises LedgerError: if Airflow refuses it.
         """
-        self._http.call("DELETE", f"/variables/{address.variable_key}{LATE}", missing_is_none=True)
+        self._http.call("DELETE", f"/variables/{address.note_key}", missing_is_none=True)
 
     # ---------------------------------------------------------------- clearing
 
@@ -190,7 +197,7 @@ class AirflowApi:
         rows = self._http.call("POST", _clear_path(address), json=body)["task_instances"]
         if self._http.is_v1:  # which shows names only
             names = {row["task_id"] for row in rows}
-            dag, run = (quote(part, safe="") for part in address[:2])
+            dag, run = (quote(part, safe="") for part in (address.dag_id, address.run_id))
             path = f"/dags/{dag}/dagRuns/{run}/taskInstances"
             rows = [row for row in self._http.pages(path, "task_instances", {}) if row["task_id"] in names]
         found = {Downstream(row["task_id"], row["map_index"], row["state"] or NO_STATE) for row in rows}
@@ -271,7 +278,7 @@ def _calls(targets: Sequence[Any], *, one_task_each: bool) -> list[list[Any]]:
 
 def _path(address: TaskAddress) -> str:
     """Return the task instance's path in Airflow's REST API."""
-    dag, run, task = (quote(part, safe="") for part in address[:3])
+    dag, run, task = (quote(part, safe="") for part in (address.dag_id, address.run_id, address.task_id))
     return f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}"
 
 
