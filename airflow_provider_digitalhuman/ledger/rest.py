@@ -143,9 +143,11 @@ class AirflowApi:
     def write(self, address: TaskAddress, record: SubmissionRecord, before: Found) -> None:
         """Put ``record`` in the place of ``before``: in the task state store, and in the Variable.
 
-        The Variable first: what the first store has not got shows as stuck, so the command can be given again.
+        The Variable first: what the first store has not got shows as stuck, so the command can be given again. Each is
+        read right before it is written: no request of Airflow's compares and sets.
 
-        :raises LedgerError: if Airflow refuses it, or has starred out a part of the record that it showed.
+        :raises LedgerError: if a try has changed it meanwhile, Airflow refuses it, or has starred out a part of the
+            record that it showed.
         """
         starred = [key for key, value in before.value.items() if "***" in str(value) and key not in _FREE_TEXT]
         if starred:
@@ -155,10 +157,17 @@ class AirflowApi:
                 " connection or the [core] sensitive_var_conn_names that names a part of the record a secret."
             )
         has_copy = before.variable is not None or self.version >= (3, 4)
+        came = f"A try of {address} came in between"
         if has_copy or not self._has_state_store:
+            if self.read(address) != before:
+                raise LedgerError(f"{came}. Nothing was changed.")
             beside = before.variable or {ADDRESS: address.to_json()}
             self._write_variable(address, merged(beside, record), before.variable)
         if self._has_state_store:
+            entry = self._entry(address)
+            if (before.variable if entry is None else entry) != before.value:
+                copied = " The copy in its Variable was." if has_copy else ""
+                raise LedgerError(f"{came}: its entry in the task state store was not changed.{copied} Look again.")
             value = merged(before.value, record) | ({COPIED: True} if has_copy else {})
             body = {"value": value, "expires_at": None}
             self._http.call("PUT", _entry_path(address), params={"map_index": address.map_index}, json=body)

@@ -317,9 +317,9 @@ def test_task_that_waits_is_cleared_right_after_the_write(airflow: Airflow, stat
     assert "adopted and cleared" in airflow.run("adopt", "--clear", *WHERE, "v7")
     *writes, clear = airflow.server.writes()
     seen = airflow.server.requests
-    first = seen.index(writes[0])
-    assert seen[first : first + len(writes) + 1] == [*writes, clear]
-    assert len(seen) > first + len(writes) + 1  # it looks again
+    last = seen.index(writes[-1])
+    assert seen[last : last + 2] == [writes[-1], clear]
+    assert len(seen) > last + 2  # it looks again
 
 
 def test_retry_that_starts_with_the_write_is_not_cleared(airflow: Airflow) -> None:
@@ -602,6 +602,37 @@ def test_record_that_changed_before_the_write_stops_it(airflow: Airflow) -> None
     airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", lambda: airflow.put(HERE, written)))
     assert "the record is now submitted" in airflow.run("release", *WHERE, code=1)
     assert airflow.server.writes() == []
+
+
+def test_record_that_a_try_changes_after_the_last_look_at_its_state_is_not_overwritten(airflow: Airflow) -> None:
+    airflow.put(HERE, record())
+    written = record(Stage.SENDING, try_number=2)
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            airflow.put(HERE, written)  # as a try does that starts now
+        else:
+            airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", look))
+
+    airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", look))
+    said = airflow.run("release", "--clear", *WHERE, code=1)
+    assert "came in between" in said
+    assert airflow.server.writes() == []
+    assert {kept["stage"] for kept in airflow.stored(HERE)} == {"sending"}
+
+
+def test_entry_that_a_try_changes_after_the_copy_was_written_is_not_overwritten(play: Callable[..., Airflow]) -> None:
+    airflow = play((3, 4))
+    airflow.put(HERE, record())
+    written = record(Stage.SUBMITTED, video_task_id="v2")
+    airflow.server.events.append(("PATCH", HERE.variable_key, lambda: airflow.server.entries.update({HERE: written})))
+    said = airflow.run("release", "--clear", *WHERE, code=1)
+    assert "its entry in the task state store was not changed. The copy in its Variable was." in said
+    assert airflow.server.entries[HERE] == written
+    assert airflow.server.instances[HERE]["state"] == "failed", "it is not cleared"
 
 
 # -------------------------------------------------------------------- clear
