@@ -75,7 +75,7 @@ class Found:
         return SubmissionRecord.from_json(self.value)
 
     @property
-    def late_id(self) -> str | None:
+    def noted_id_of_post(self) -> str | None:
         """The ID that the vendor gave to the very POST of this record, and that its try could not write into it."""
         note = self._own_note
         return note.video_task_id if note else None
@@ -95,8 +95,8 @@ class Found:
 
     @property
     def possible_id(self) -> str | None:
-        """An ID that may be the video's: left by a try that was given up, in a broken answer, or only in the copy."""
-        known = (self.late_id, self.value.get("possible_id"), (self.variable or {}).get("video_task_id"))
+        """An ID that may be the video's: in the note of a try, in a broken answer, or only in the copy."""
+        known = (self.noted_id_of_post, self.value.get("possible_id"), (self.variable or {}).get("video_task_id"))
         return next((one for one in map(_text, known) if one and one != self.value.get("video_task_id")), None)
 
     @property
@@ -113,7 +113,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the list; ``instance`` is None where Airflow has no such task instance any more."""
+    """One row of the list; ``instance`` is None where Airflow has no such task instance any more."""
 
     address: TaskAddress
     found: Found
@@ -182,7 +182,7 @@ def found_in(entry: Any, variable: Any, note: Any) -> Found | None:
 
 
 def without_record(note: Any) -> Found:
-    """Return a note as what is left where there is no record."""
+    """Return what the stores hold where there is a note and no record."""
     return Found({}, None, note if isinstance(note, Mapping) else {"value": note})
 
 

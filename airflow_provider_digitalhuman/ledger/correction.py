@@ -80,10 +80,10 @@ class Correction:
         elif not may_be_corrected(seen.record):
             raise LedgerError(not_stuck(self._address, seen))
         refuse_active(self._address, seen, clear)
-        noted = seen.found.late_id
+        noted = seen.found.noted_id_of_post
         if noted and not (forced and noted == seen.record.video_task_id):
             raise LedgerError(
-                f"{self._address} was accepted as video task {noted}: its try left that note after Airflow had given it"
+                f"{self._address} was accepted as video task {noted}: its try noted that after Airflow had given it"
                 f" up. Nothing was changed. Go on with that video: {self._command('adopt', noted)}"
             )
         if not forced:
@@ -113,7 +113,7 @@ class Correction:
         # A person may also go on with a paid video although the request has changed, or although it was released
         # before the note came that names it.
         own = record.stage is Stage.SUBMITTED and record.video_task_id == video_task_id
-        noted = record.stage is Stage.RELEASED and seen.found.late_id == video_task_id
+        noted = record.stage is Stage.RELEASED and seen.found.noted_id_of_post == video_task_id
         if not (may_be_corrected(record) or own or noted):
             raise LedgerError(not_stuck(self._address, seen))
         refuse_active(self._address, seen, clear)
@@ -207,10 +207,10 @@ class Correction:
 
     def _refuse_new_note(self, seen: Seen, after: Found | None, cleared: str) -> None:
         if after is not None and after.note not in (None, seen.found.note):
-            look = self._command("adopt", after.late_id) if after.late_id else self._command("show")
+            look = self._command("adopt", after.noted_id_of_post) if after.noted_id_of_post else self._command("show")
             raise LedgerError(
                 f"A NOTE CAME IN BETWEEN: the record of {self._address} was written, and at the same moment a try that"
-                f" Airflow had given up left a note. {shown_note(after.note)} {cleared} Look at it: {look}"
+                f" Airflow had given up wrote a note. {shown_note(after.note)} {cleared} Look at it: {look}"
             )
 
     def _delete_note(self) -> None:

@@ -7,10 +7,13 @@ table; the tests read it.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from airflow_provider_digitalhuman.exceptions import OnUnknownSubmission, OnVideoFailed
 from airflow_provider_digitalhuman.ledger.record import Fingerprints, Stage, SubmissionRecord
 from airflow_provider_digitalhuman.ledger.try_facts import TryFacts
+
+OUTCOME_UNKNOWN: Final = "a submission was sent, and whether it was accepted is not known"
 
 
 class Cause(StrEnum):
@@ -43,7 +46,7 @@ def _is_of_another_run(record: SubmissionRecord, facts: TryFacts) -> bool:
     then, now = record.run, facts.run
     if then is None:
         return False
-    fewer_clears = then.differs_in("clears", now) and (now.clears or 0) < (then.clears or 0)
+    fewer_clears = then.clears is not None and now.clears is not None and now.clears < then.clears
     return fewer_clears or then.differs_in("row", now) or then.differs_in("run_after", now)
 
 
@@ -114,7 +117,7 @@ def decide(
         case Stage.SENDING | Stage.UNKNOWN:
             if on_unknown_submission == "resubmit":
                 return Send("on_unknown_submission='resubmit' accepts the risk of paying twice")
-            return Stop("a submission left, and whether it was accepted is not known", unknown=True)
+            return Stop(OUTCOME_UNKNOWN, unknown=True)
         case Stage.SUBMITTED:
             return _decide_submitted(record, facts, request, cause)
         case Stage.RETURNED:  # written only once Airflow has the success

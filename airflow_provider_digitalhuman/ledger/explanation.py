@@ -1,9 +1,11 @@
 """What a person reads in the log of a task that may not submit: short lines, what to do first."""
 
+import re
 import textwrap
 from collections.abc import Iterator
 
 from airflow_provider_digitalhuman.ledger.address import TaskAddress
+from airflow_provider_digitalhuman.ledger.decision import OUTCOME_UNKNOWN
 from airflow_provider_digitalhuman.ledger.record import SubmissionRecord
 from airflow_provider_digitalhuman.support.compat import LEDGER_OPTIONS
 
@@ -32,12 +34,12 @@ def explain_unknown(
         yield "Clearing the task without one of the two submits nothing (docs/ledger.md)."
     else:
         yield f"{look}, before you clear this task: that submits again."
-    yield "What happened: a submission left, and whether it was accepted is not known."
+    yield f"What happened: {OUTCOME_UNKNOWN}."
     yield from _wrapped(record.detail or f"The process of try {record.try_number} ended during the POST.")
     yield f"Try {record.try_number} sent it at {record.sent_at}:"
     yield from _parts(record.sent)
     if record.try_number != try_number:
-        # Airflow can give up a try that runs: what it learned after that is only in its log.
+        # Airflow can give up a try that runs: what it received after that is only in its log.
         yield f"The log of try {record.try_number} may name the ID."
 
 
@@ -66,5 +68,5 @@ def _wrapped(text: str) -> Iterator[str]:
 
 def _parts(sent: str) -> Iterator[str]:
     """Yield what was sent, one URL a line."""
-    for part in sent.replace(" video_url=", "\nvideo_url=").replace(" to http", "\nto http").splitlines():
+    for part in re.split(r" (?=(?:\w+=|to )https?:)", sent):
         yield _INDENT + part

@@ -1,4 +1,4 @@
-"""The records as the ledger command shows them: what each says, whether it is stuck, and the commands to copy."""
+"""The records as the ledger command shows them: what each holds, whether it is stuck, and the commands to copy."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -54,14 +54,16 @@ class Listing:
         verbs = ["show"] if found.value else []
         if stuck and instance is not None:
             verbs += ["release", "adopt"]
-        elif record is not None and record.stage is Stage.RELEASED and found.late_id:  # the note came afterwards
-            verbs, possible = [*verbs, "adopt"], found.late_id
+        elif (
+            record is not None and record.stage is Stage.RELEASED and found.noted_id_of_post
+        ):  # the note came afterwards
+            verbs, possible = [*verbs, "adopt"], found.noted_id_of_post
         return {
             **asdict(address),
             "state": instance.state if instance else None,
             "stuck": stuck,
             "possible_id": possible,
-            "late_id": found.late_id if stuck else None,
+            "late_id": found.noted_id_of_post if stuck else None,
             "record": dict(found.value),
             "orphaned_note": dict(found.note) if found.note is not None and found.has_orphan else None,
             "commands": {

@@ -46,7 +46,7 @@ class LocalAirflow:
     def rows(self, dag_id: str | None, everything: bool) -> Iterator[Row]:
         """Yield the records there are: a success removes its own, so all of them can be stuck.
 
-        With ``everything`` also notes that are left where there is no record any more.
+        With ``everything`` also notes where there is no record any more.
         """
         from airflow.models.variable import Variable
         from sqlalchemy import select

@@ -56,7 +56,7 @@ class AirflowApi:
     def rows(self, dag_id: str | None, everything: bool) -> Iterator[Row]:
         """Yield the records there are; without ``everything`` only where a submission can be stuck.
 
-        With it also notes that are left where there is no record any more.
+        With it also notes where there is no record any more.
         """
         variables, notes = self._variables(dag_id)
         if self._has_state_store:
@@ -98,8 +98,8 @@ class AirflowApi:
         return None if found is None else parsed(found["value"])
 
     def _variables(self, dag_id: str | None) -> tuple[dict[TaskAddress, Any], dict[TaskAddress, Any]]:
-        """Return the records in Variables, and what tries that were given up have left."""
-        # The pattern is a relief where the server knows it (Airflow 3); 2.11 has none and shows all Variables.
+        """Return the records in Variables, and the notes of tries that were given up."""
+        # Airflow 3 filters by the pattern; 2.11 has none and shows all Variables.
         query = {"order_by": "key"} | ({} if self._http.is_v1 else {"variable_key_pattern": f"{RECORD_KEY}_%"})
         rows = self._http.pages("/variables", "variables", query)
         kept = ((row["key"], parsed(row["value"]), row.get("description")) for row in rows)
@@ -177,7 +177,7 @@ class AirflowApi:
         if before is None:
             self._http.call("POST", "/variables", json=body | {"description": address.description})
         else:
-            # 2.11 knows the field by another name in the mask, and changes nothing that is not in the body.
+            # 2.11 has another name for the field in the mask, and changes nothing that is not in the body.
             mask = {} if self._http.is_v1 else {"update_mask": "value"}
             self._http.call("PATCH", f"/variables/{address.variable_key}", params=mask, json=body)
 

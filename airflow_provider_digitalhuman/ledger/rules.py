@@ -87,7 +87,7 @@ def refuse_before_answer(address: TaskAddress, record: SubmissionRecord) -> None
         sent = datetime.fromisoformat(record.sent_at)
     except ValueError as error:
         raise LedgerError(
-            f"The record of {address} does not say when its POST left ({error}), so nobody can tell whether its answer"
+            f"The record of {address} does not say when its POST left ({error}), so it is not known whether its answer"
             " can still come. Nothing was changed."
         ) from error
     known = (sent if sent.tzinfo else sent.replace(tzinfo=UTC)).astimezone(UTC) + ANSWER_CAN_COME

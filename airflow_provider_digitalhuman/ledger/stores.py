@@ -26,7 +26,7 @@ class RecordStore(Protocol):
     """Whether the next try finds it."""
 
     def read(self) -> Any:
-        """Return the object, or None if there is none. Raises if that cannot be told."""
+        """Return the object, or None if there is none. Raises if that is not known."""
 
     def write(self, value: Mapping[str, Any]) -> None:
         """Keep the object. Raises if it was not kept."""
@@ -68,7 +68,7 @@ class _NoteVariable:
 class TaskStateRecordStore(_NoteVariable):
     """The task state store of Airflow 3.3 and later, and, where a clear empties that, a copy in a Variable.
 
-    The copy is also how a record is found that Airflow below 3.3 has left before an upgrade.
+    The copy is also how a record is found that Airflow below 3.3 has written before an upgrade.
 
     :param keeps_copy: whether each record is written to the Variable as well.
     """
@@ -123,7 +123,7 @@ class TaskStateRecordStore(_NoteVariable):
         try:
             compat.write_variable(self._address.variable_key, text, self._address.description)
         except Exception as error:
-            if value["stage"] == Stage.SENDING:  # nothing has left yet
+            if value["stage"] == Stage.SENDING:  # nothing is sent yet
                 raise
             log.warning("The copy of the record could not be written, the record itself is: %s", error)
 
@@ -142,7 +142,7 @@ class VariableRecordStore(_NoteVariable):
     a record is begun only by the try that Airflow runs, and neither changed nor removed where another process has
     changed it.
 
-    :param is_current_try: tells whether Airflow still takes this try for the running one.
+    :param is_current_try: returns whether Airflow still takes this try for the running one.
     """
 
     outlasts_try = True

@@ -162,7 +162,7 @@ class Submission:
             self.record = record
 
     def completed(self) -> None:
-        """Write down that the video was made: what the vendor says of it later is no failed video."""
+        """Write down that the video was made: a later answer of the vendor does not make it a failed one."""
         self._advance(Stage.SUBMITTED, completed=True)
 
     def failed(self, why: DigitalHumanError) -> None:

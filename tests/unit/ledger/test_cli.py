@@ -151,7 +151,7 @@ def test_adopt_with_clear_writes_id_before_it_clears(airflow: Airflow) -> None:
     )
 
 
-def test_variable_left_by_upgrade_is_taken_over_into_state_store(play: Callable[..., Airflow]) -> None:
+def test_variable_of_before_an_upgrade_is_taken_over_into_state_store(play: Callable[..., Airflow]) -> None:
     airflow = play((3, 3))
     airflow.server.add(HERE, "failed")
     airflow.server.put_variable(HERE, record())
@@ -231,7 +231,7 @@ def test_correction_drops_what_was_known_of_the_other_video(play: Callable[..., 
 
 
 @pytest.mark.parametrize("stage", [Stage.RELEASED, Stage.SUBMITTED, Stage.FAILED, Stage.RETURNED])
-def test_submission_that_is_not_stuck_is_left_alone(play: Callable[..., Airflow], stage: Stage) -> None:
+def test_submission_that_is_not_stuck_is_not_changed(play: Callable[..., Airflow], stage: Stage) -> None:
     airflow = play((3, 1))
     airflow.put(HERE, record(stage, video_task_id="v1"))
     for command in (["release"], ["adopt", "--clear"]):
@@ -242,7 +242,7 @@ def test_submission_that_is_not_stuck_is_left_alone(play: Callable[..., Airflow]
 
 @pytest.mark.parametrize("state", ["scheduled", "queued", "running", "restarting"])
 @pytest.mark.parametrize("fields", [{}, {"stage": Stage.SENDING}, {"stage": Stage.SUBMITTED, "fingerprint": ADOPTED}])
-def test_task_under_way_is_left_alone(play: Callable[..., Airflow], state: str, fields: dict[str, Any]) -> None:
+def test_task_under_way_is_not_changed(play: Callable[..., Airflow], state: str, fields: dict[str, Any]) -> None:
     airflow = play((3, 3))
     airflow.put(HERE, record(**fields, video_task_id="v1"), state)
     said = airflow.run("release", "--clear", *WHERE, code=1)
@@ -267,7 +267,7 @@ def test_adopt_of_the_paid_id_lets_a_changed_request_go_on(airflow: Airflow) -> 
         assert (kept["fingerprint"], kept["video_task"]) == (ADOPTED, {"status": "processing"})
 
 
-def test_id_that_a_given_up_try_has_left_is_shown_and_not_released(airflow: Airflow) -> None:
+def test_id_that_a_given_up_try_has_noted_is_shown_and_not_released(airflow: Airflow) -> None:
     airflow.put(HERE, record())
     airflow.server.put_note(HERE, record(Stage.SUBMITTED, video_task_id="late"))
     (row,) = json.loads(airflow.run("list", "--output", "json"))
@@ -331,7 +331,7 @@ def test_retry_that_starts_with_the_write_is_not_cleared(airflow: Airflow) -> No
     assert row["state"] == "running"
 
 
-def test_clear_that_left_task_waiting_is_reported(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clear_after_which_task_still_waits_is_reported(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
     airflow.put(HERE, record(Stage.SUBMITTED, fingerprint=ADOPTED, video_task_id="v1"), "deferred")
     monkeypatch.setattr(airflow.server, "_clear", lambda *_: (200, {"task_instances": [], "total_entries": 0}))
     said = airflow.run("adopt", "--clear", *WHERE, "v7", code=1)

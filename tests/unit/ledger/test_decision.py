@@ -148,6 +148,9 @@ def test_cause_of_a_try_is_read_from_airflows_numbers(changes, cause):
     ("then", "now", "cause"),
     [
         (RunFacts("a", clears=2), RunFacts("a", clears=1), Cause.OTHER_RUN),
+        (RunFacts("a", clears=1), RunFacts("a", clears=2), Cause.EITHER),
+        (RunFacts("a", clears=1), RunFacts("a", clears=1), Cause.RETRY),
+        (RunFacts("a"), RunFacts("a", clears=1), Cause.RETRY),
         (RunFacts("a", clears=1), RunFacts(), Cause.RETRY),  # not known: nothing follows from it
         (RunFacts("a", clears=0, row=7), RunFacts("b", clears=1, row=8), Cause.OTHER_RUN),
         (RunFacts("a", row=7), RunFacts("a", row=8), Cause.OTHER_RUN),
@@ -190,7 +193,7 @@ def test_task_instance_can_stand_for_another_input_where_mapped_or_own_code(map_
 
 
 @pytest.mark.parametrize("stage", [Stage.SENDING, Stage.UNKNOWN])
-def test_stop_for_an_unknown_outcome_is_told_from_one_for_a_changed_request(stage):
+def test_stop_for_an_unknown_outcome_differs_from_one_for_a_changed_request(stage):
     assert decided(record(stage)).unknown
     assert not decided(record(Stage.SUBMITTED), facts(retries=0), request(request=OTHER)).unknown
 

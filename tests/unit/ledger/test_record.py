@@ -70,7 +70,7 @@ def test_record_keeps_all_ids_ever_given():
 @pytest.mark.parametrize(
     "changes", [{"try_number": 2}, {"sent_at": "2026-11-28T20:01:01+00:00"}, {"fingerprint": OTHER}]
 )
-def test_record_of_the_same_post_is_told_by_try_time_and_request(changes):
+def test_record_is_of_the_same_post_by_try_time_and_request(changes):
     assert record(Stage.SENDING).is_same_post(record(Stage.SUBMITTED, generation=9))
     assert not record(Stage.SENDING).is_same_post(record(Stage.SENDING, **changes))
 

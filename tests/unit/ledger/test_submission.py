@@ -197,7 +197,7 @@ def test_try_that_finds_an_open_submission_stops_and_the_log_says_what_to_do(cap
         "If it is not there after five minutes, let the next try submit:",
         f"    {command('release')}",
         "Clearing the task without one of the two submits nothing (docs/ledger.md).",
-        "What happened: a submission left, and whether it was accepted is not known.",
+        "What happened: a submission was sent, and whether it was accepted is not known.",
         "    The process of try 1 ended during the POST.",
         f"Try 1 sent it at {sent_at}:",
         "    audio_url=https://h.example.com/a.mp3?…",
@@ -529,8 +529,8 @@ def test_id_that_cannot_be_written_down_is_in_the_error_and_the_log(caplog):
 # ---------------------------------------------------------------- a try that Airflow has given up
 
 
-def given_up_try(learns):
-    """Return the store after a try was given up in mid-POST, the next one said unknown, and the first learned."""
+def given_up_try(receives):
+    """Return the store: Airflow gave up a try in mid-POST, the next one stopped, then the first got its answer."""
     store = Flaky()
     first, _ = attempt(store)
     first.sending()
@@ -538,12 +538,12 @@ def given_up_try(learns):
         attempt(store, try_number=2)
     store.given_up = True
     with contextlib.suppress(LedgerError, SubmissionUnknownError):
-        learns(first)
+        receives(first)
     store.given_up = False
     return store
 
 
-def test_id_that_a_given_up_try_learns_is_taken_over_by_the_next_one(slept, caplog):
+def test_id_that_a_given_up_try_receives_is_taken_over_by_the_next_one(slept, caplog):
     store = given_up_try(lambda first: first.accepted(VideoTask(id="v-late", status="queued")))
     assert slept, "so that Airflow can end such a process"
     assert store.read()["stage"] == "unknown", "the running try's record is left alone"
@@ -560,13 +560,13 @@ def test_given_up_try_that_sent_nothing_lets_the_next_one_submit():
     assert store.note is None
 
 
-def test_given_up_try_that_knows_nothing_leaves_a_possible_id():
+def test_given_up_try_without_an_answer_notes_a_possible_id():
     store = given_up_try(lambda first: first.outcome_unknown(SubmissionUnknownError("Broken.", video_task_id="v?")))
     with pytest.raises(SubmissionUnknownError, match=r"v\?"):
         attempt(store, try_number=3)
 
 
-def test_id_whose_leaving_failed_is_tidied_up_as_well():
+def test_note_whose_write_seemed_to_fail_is_removed_as_well():
     store = Flaky()
     submission, _ = attempt(store)
     submission.sending()
@@ -581,7 +581,7 @@ def test_id_whose_leaving_failed_is_tidied_up_as_well():
     assert store.note is None
 
 
-def test_id_is_left_at_the_next_failure_where_it_could_not_be_at_the_first():
+def test_note_is_written_at_the_next_failure_where_it_could_not_be_at_the_first():
     store = Flaky()
     submission, _ = attempt(store)
     submission.sending()
@@ -597,7 +597,7 @@ def test_id_is_left_at_the_next_failure_where_it_could_not_be_at_the_first():
     assert len(answers) == 1
 
 
-def test_what_a_given_up_try_left_about_another_post_is_not_taken_over():
+def test_note_about_another_post_is_not_taken_over():
     store = given_up_try(lambda first: first.accepted(VideoTask(id="v-late", status="queued")))
     store.write(store.read() | {"sent_at": "2026-01-01T00:00:00+00:00"})
     with pytest.raises(SubmissionUnknownError):
@@ -605,7 +605,7 @@ def test_what_a_given_up_try_left_about_another_post_is_not_taken_over():
     assert store.note["video_task_id"] == "v-late"
 
 
-def test_id_is_left_at_the_first_failure_and_tidied_up_when_the_record_is_written():
+def test_note_is_written_at_the_first_failure_and_removed_when_the_record_is_written():
     store = Flaky()
     submission, _ = attempt(store)
     submission.sending()
@@ -618,7 +618,7 @@ def test_id_is_left_at_the_first_failure_and_tidied_up_when_the_record_is_writte
     assert (left, dropped) == (["v1"], [True])
 
 
-def test_id_that_a_try_learns_after_its_release_is_taken_over():
+def test_id_that_a_try_receives_after_its_release_is_taken_over():
     store = given_up_try(lambda first: first.accepted(VideoTask(id="v-late", status="queued")))
     store.write(store.read() | {"stage": "released"})  # by a person, before the answer came
     again, sends = attempt(store, try_number=3)
@@ -626,13 +626,13 @@ def test_id_that_a_try_learns_after_its_release_is_taken_over():
     assert again.recorded_task().id == "v-late"
 
 
-def test_release_by_a_person_outweighs_a_try_that_knows_nothing():
+def test_release_by_a_person_outweighs_the_note_of_a_try_without_an_answer():
     store = given_up_try(lambda first: first.outcome_unknown(SubmissionUnknownError("Broken.")))
     store.write(store.read() | {"stage": "released"})
     assert attempt(store, try_number=3)[1]
 
 
-def test_given_up_try_leaves_nothing_about_a_video_in_the_making():
+def test_given_up_try_writes_no_note_about_a_video_in_the_making():
     store = Flaky()
     submission = submitted(store)
     store.given_up = True
@@ -641,7 +641,7 @@ def test_given_up_try_leaves_nothing_about_a_video_in_the_making():
     assert store.note is None
 
 
-def test_given_up_try_leaves_nothing_about_a_post_that_it_never_began():
+def test_given_up_try_writes_no_note_about_a_post_that_it_never_began():
     store = Flaky()
     submission, _ = attempt(store)
     store.given_up = True
@@ -652,7 +652,7 @@ def test_given_up_try_leaves_nothing_about_a_post_that_it_never_began():
     assert store.note is None
 
 
-def test_given_up_try_does_not_write_over_what_an_earlier_one_has_left(slept):
+def test_given_up_try_does_not_write_over_the_note_of_an_earlier_one(slept):
     store = Flaky()
     first, _ = attempt(store)
     first.sending()
@@ -681,7 +681,7 @@ def test_video_that_the_record_does_not_name_any_more_is_refused():
 
 
 @pytest.mark.parametrize("broken", ["write_note", "delete_note"])
-def test_record_is_written_also_where_nothing_can_be_left_beside_it(broken):
+def test_record_is_written_also_where_no_note_can_be(broken):
     def fail(*_):
         raise ConnectionError("no Variables")
 
@@ -711,7 +711,7 @@ def _quiet():
     logging.disable(logging.NOTSET)
 
 
-class World:
+class Vendor:
     """What really happened, as the vendor would see it, and from it how many POSTs the next try may send.
 
     ``state`` is this model's own: what can be proven about the last POST, whatever the product has written down.
@@ -830,21 +830,21 @@ generation_ = st.tuples(st.sampled_from(PEOPLE), st.lists(step, min_size=1, max_
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_try_sends_exactly_what_may_be_paid_for(generations):
     """Each entry is what a person does, and the tries until the next act. Airflow retries after a death only."""
-    world, try_number = World(), 0
+    vendor, try_number = Vendor(), 0
     for generation, (act, tries) in enumerate(generations, start=1):
         if generation > 1:
-            world.act(act)
+            vendor.act(act)
         for answer, death, request, video_fails in tries:
             try_number += 1
-            allowed, before = world.allowed_posts(request), world.posts
-            ended = world.run_try(answer, death, 10 * generation, try_number, request, video_fails)
+            allowed, before = vendor.allowed_posts(request), vendor.posts
+            ended = vendor.run_try(answer, death, 10 * generation, try_number, request, video_fails)
             if death != ("before intent" if allowed else "before record"):  # then there is no trace of this try
-                world.cleared = False
-            sent = world.posts - before
+                vendor.cleared = False
+            sent = vendor.posts - before
             assert sent <= allowed, "a POST that may be paid for twice"
             assert sent == allowed or death in ("before intent", "before post"), "a POST that was due"
-            recorded = SubmissionRecord.from_json(world.store.read()).known_ids if world.store.read() else ()
-            lost = [video for video in world.received if video not in recorded]
+            recorded = SubmissionRecord.from_json(vendor.store.read()).known_ids if vendor.store.read() else ()
+            lost = [video for video in vendor.received if video not in recorded]
             assert not lost, "an ID that reached the client and that nobody wrote down"
             if ended != "retry":
                 break
@@ -854,10 +854,10 @@ def test_every_try_sends_exactly_what_may_be_paid_for(generations):
 @given(st.lists(step, min_size=2, max_size=6))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_retries_return_the_id_that_was_written_down(tries):
-    world = World()
-    world.run_try("accepted", "after record", 1, 1, REQUEST, False)
+    vendor = Vendor()
+    vendor.run_try("accepted", "after record", 1, 1, REQUEST, False)
     for number, (answer, death, request, video_fails) in enumerate(tries, start=2):
-        if world.run_try(answer, death, 1, number, request, video_fails) != "retry":
+        if vendor.run_try(answer, death, 1, number, request, video_fails) != "retry":
             break
-    assert world.posts == 1
-    assert world.store.read()["video_task_id"] == "v1"
+    assert vendor.posts == 1
+    assert vendor.store.read()["video_task_id"] == "v1"
