@@ -11,7 +11,7 @@ DEFAULT_URL: Final = "http://localhost:8080"
 DESCRIPTION: Final = "See which submissions are stuck, release or adopt them, and clear their tasks."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Argument:
     """One argument, as ``argparse`` takes it.
 
@@ -22,7 +22,7 @@ class Argument:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Command:
     """One command."""
 

@@ -54,9 +54,8 @@ class Listing:
         verbs = ["show"] if found.value else []
         if stuck and instance is not None:
             verbs += ["release", "adopt"]
-        elif (
-            record is not None and record.stage is Stage.RELEASED and found.noted_id_of_post
-        ):  # the note came afterwards
+        elif record is not None and record.stage is Stage.RELEASED and found.noted_id_of_post:
+            # The note came after the release.
             verbs, possible = [*verbs, "adopt"], found.noted_id_of_post
         return {
             **asdict(address),
