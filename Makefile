@@ -58,10 +58,11 @@ unit: $(READY) ## Run the unit tests (under two minutes)
 slowest: $(READY) ## Run all tests that need no real Airflow, and list the twenty slowest
 	$(PY) -m pytest -n 2 --dist worksteal -q --durations=20 tests/unit tests/sandbox tests/integrations $(PYTEST_ARGS)
 
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, types, and who imports whom
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 format: $(READY) ## Put all files into the project's format
 	$(PY) -m ruff check --fix .
@@ -88,4 +89,4 @@ constraints: $(READY) ## Write constraints/ again, with the newest versions that
 
 clean: ## Remove everything that make has made
 	@if [ -f $(READY) ]; then $(PY) -m tools.demo down; fi
-	rm -rf .venv .venv-* .work demo-output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .work demo-output dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -234,7 +234,8 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     def _submission(self, context: "Context") -> "Submission":
         from airflow_provider_digitalhuman.hooks.recorded_submission import end_record_on_success
         from airflow_provider_digitalhuman.ledger.stores import store_for
-        from airflow_provider_digitalhuman.ledger.submission import Submission, TryFacts
+        from airflow_provider_digitalhuman.ledger.submission import Submission
+        from airflow_provider_digitalhuman.ledger.try_facts import TryFacts
 
         submission = Submission(store_for(context, self.durable), TryFacts.of(context, self.retries))
         if self.durable:
@@ -242,7 +243,7 @@ class CreateDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         return submission
 
     def _submit_or_go_on(self, hook: DigitalHumanHook, submission: "Submission") -> "VideoTask":
-        from airflow_provider_digitalhuman.ledger.record import Send
+        from airflow_provider_digitalhuman.ledger.decision import Send
 
         request, base_url = self._request(hook), hook.settings.base_url
         request.check_reachable_from(base_url)

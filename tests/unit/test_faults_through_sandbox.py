@@ -95,7 +95,7 @@ def submit(
         try:
             return operator.execute(context)
         except AirflowFailException as error:
-            ended = error.__cause__
+            ended = error.__cause__ or error
         assert isinstance(ended, DigitalHumanError)
         assert ended.ends_retries
         raise ended
@@ -383,7 +383,7 @@ def test_f12_a_process_that_dies_around_the_post(
     context["ti"].try_number = 2
     with pytest.raises(AirflowFailException) as caught:
         make_operator(**MEDIA).execute(context)
-    assert isinstance(caught.value.__cause__, SubmissionUnknownError)
+    assert isinstance(caught.value, SubmissionUnknownError)
     ledger = sandbox.ledger()
     assert ledger["posts"] == 1
     assert ledger["charged"] == (1 if when == "after" else 0)

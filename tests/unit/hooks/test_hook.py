@@ -27,6 +27,7 @@ from airflow_provider_digitalhuman.exceptions import (
     InvalidRequestError,
     QueryError,
     RateLimitError,
+    RequestChangedError,
     RequestRefusedError,
     ServiceUnreachableError,
     SubmissionUnknownError,
@@ -770,7 +771,11 @@ def test_which_errors_end_airflows_retries(name: str, ends_retries: bool) -> Non
         airflow_retries()
     ):  # fmt: skip
         raise error
-    assert (caught.value.__cause__ if ends_retries else caught.value) is error
+    if error_class in (SubmissionUnknownError, RequestChangedError):  # in one traceback
+        assert isinstance(caught.value, error_class)
+        assert caught.value.__suppress_context__
+    else:
+        assert (caught.value.__cause__ if ends_retries else caught.value) is error
 
 
 def test_errors_of_others_pass() -> None:
