@@ -18,7 +18,7 @@ from airflow_provider_digitalhuman.api.endpoints import (
     SUBMIT_TIMEOUT,
 )
 from airflow_provider_digitalhuman.api.redact import masked, redact_url
-from airflow_provider_digitalhuman.connection.route import PROXY_SCHEMES, split_proxy
+from airflow_provider_digitalhuman.connection.proxy import PROXY_SCHEMES, split_proxy
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 
 if TYPE_CHECKING:

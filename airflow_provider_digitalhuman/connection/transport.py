@@ -13,8 +13,9 @@ from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, bounded, decoded, decoded_part
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE
 from airflow_provider_digitalhuman.connection.adapter import Adapter, Monitor, Secret, cause, describe, pieces
-from airflow_provider_digitalhuman.connection.route import CA_VARIABLES, USER_AGENT, Route
+from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
+from airflow_provider_digitalhuman.connection.tls import CA_VARIABLES
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 
 UNREACHABLE: Final = "Check the Base URL of the connection, the network and the proxy."

@@ -52,7 +52,7 @@ def preload() -> None:
     try:
         for name in MODULES:
             import_module(f"airflow_provider_digitalhuman.{name}")
-        from airflow_provider_digitalhuman.connection.route import tls_context
+        from airflow_provider_digitalhuman.connection.tls import tls_context
 
         tls_context(verify=True)
     except Exception as error:

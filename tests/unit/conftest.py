@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from airflow_provider_digitalhuman.connection.route import CA_VARIABLES
+from airflow_provider_digitalhuman.connection.tls import CA_VARIABLES
 from airflow_provider_digitalhuman.hooks import digitalhuman as hook_module
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator

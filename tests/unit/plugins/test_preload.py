@@ -10,7 +10,7 @@ from pathlib import Path
 import certifi
 import pytest
 
-from airflow_provider_digitalhuman.connection.route import tls_context
+from airflow_provider_digitalhuman.connection.tls import tls_context
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 from airflow_provider_digitalhuman.plugins.preload import DigitalHumanPreloadPlugin
 
@@ -67,9 +67,9 @@ def test_a_child_has_what_its_parent_loaded_before_the_fork() -> None:
         """
     from importlib import import_module
     def trusted():
-        route = import_module("airflow_provider_digitalhuman.connection.route")
-        certificates = len(route.tls_context(verify=True).get_ca_certs())
-        return certificates, route._trusting.cache_info().misses
+        tls = import_module("airflow_provider_digitalhuman.connection.tls")
+        certificates = len(tls.tls_context(verify=True).get_ca_certs())
+        return certificates, tls._trusting.cache_info().misses
     modules = in_a_child(loaded)
     print("airflow_provider_digitalhuman.connection.transport" in modules, set(modules) == set(loaded()))
     print(*in_a_child(trusted))

@@ -1,0 +1,53 @@
+"""What a connection by TLS trusts."""
+
+import os
+import ssl
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
+
+CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables of the environment that name the CA file; the first one that is set is taken. The first two are those of
+``requests``, the last one is OpenSSL's."""
+
+
+def tls_context(verify: bool | str) -> ssl.SSLContext:
+    """Return what a connection trusts.
+
+    :param verify: the connection's: a CA file or folder, True for the one of the environment, False for anybody.
+    :raises InvalidConnectionError: for a CA file that cannot be read.
+    """
+    if verify is False:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    name, path = _trusted() if verify is True else ("extra.verify", verify)
+    try:
+        if Path(path).is_dir():
+            return ssl.create_default_context(capath=path)
+        found = os.stat(path)
+        return _trusting(path, (found.st_ino, found.st_mtime_ns, found.st_size))
+    except OSError as error:
+        raise InvalidConnectionError(f"{name}={path!r} cannot be read as a CA file: {error}.") from error
+
+
+@lru_cache(maxsize=4)
+def _trusting(path: str, version: tuple[int, ...]) -> ssl.SSLContext:
+    """Read a CA file, which takes 20 ms, once for all forks of a process, as long as it is the same.
+
+    A context may be shared: nobody changes it after this but ``urllib3``, which sets the same ALPN each time.
+    """
+    return ssl.create_default_context(cafile=path)
+
+
+def _trusted() -> tuple[str, str]:
+    """Return who names the CA file that is trusted, and the file."""
+    for name in CA_VARIABLES:
+        if path := os.environ.get(name):
+            return name, path
+    import certifi
+
+    return "certifi", certifi.where()
