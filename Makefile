@@ -52,7 +52,7 @@ test: lint ## Run all checks and tests
 	$(PY) -m pytest tests/airflow $(PYTEST_ARGS) $(NO_TESTS_OK)
 	$(PY) -m pytest tests/chaos $(PYTEST_ARGS) $(NO_TESTS_OK)
 
-unit: $(READY) ## Run the unit tests (under two minutes)
+unit: $(READY) ## Run the unit tests, in two processes
 	$(PY) -m pytest -n 2 --dist worksteal tests/unit $(PYTEST_ARGS)
 
 slowest: $(READY) ## Run all tests that need no real Airflow, and list the twenty slowest

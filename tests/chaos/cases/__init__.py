@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Final
 
 from tests.chaos import user_actions
+from tests.chaos.cases.clears import clears, clears_of_3_4, other_requests
 from tests.chaos.cases.components import components, deferred_waits, refused_writes
 from tests.chaos.cases.faults import faults
 from tests.chaos.cases.kills import kills_of_the_supervisor, kills_of_the_task
 from tests.chaos.cases.mapped import mapped
-from tests.chaos.cases.user_actions import clears, clears_of_3_4, other_requests
 from tests.chaos.cases.waiting import waiting
 from tests.chaos.cases.zombies import suspended_tries, zombies
 from tests.chaos.plan import (

@@ -143,7 +143,12 @@ def test_second_try_looks_video_up_and_pays_nothing(
 
 
 def test_look_up_that_fails_leaves_video_as_recorded(
-    studio: Studio, make: Make, context: dict[str, Any], ti: Any, everything_logged: Callable[[], str]
+    studio: Studio,
+    make: Make,
+    context: dict[str, Any],
+    ti: Any,
+    everything_logged: Callable[[], str],
+    waits: list[float],
 ) -> None:
     make().execute(context)
     ti.xcoms.clear()

@@ -28,7 +28,7 @@ PATIENCE = 60.0
 
 @pytest.fixture(scope="module")
 def running():
-    with running_sandbox() as sandbox:
+    with running_sandbox(processing_seconds=0) as sandbox:
         yield sandbox
 
 
@@ -46,7 +46,7 @@ def video_task_id(sandbox, connect) -> str:
     deadline = time.monotonic() + PATIENCE
     while not hook.get_video(task.id).is_completed:
         assert time.monotonic() < deadline, "the sandbox has not made the video"
-        time.sleep(0.1)
+        time.sleep(0.02)
     return task.id
 
 

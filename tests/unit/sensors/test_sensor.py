@@ -83,6 +83,7 @@ def ti(monkeypatch: pytest.MonkeyPatch) -> SensorTaskInstance:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trigger_module, "RESTART_SPREAD", 0.0)
     monkeypatch.setattr(trigger_module, "EARLIEST_EVENT", 0.0)
+    monkeypatch.setattr("airflow_provider_digitalhuman.waiting.poller.TOGETHER", POLL_INTERVAL)
     monkeypatch.setattr(sensor_module, "SHORTEST_RESCHEDULE", 0.0)
 
 

@@ -127,8 +127,12 @@ def comparable(ending: Ending) -> Ending:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_trigger_ends_as_blocking_wait(
-    name: str, connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
+    name: str,
+    connect: Callable[..., DigitalHumanHook],
+    serve: Callable[..., RawServer],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("airflow_provider_digitalhuman.waiting.poller.TOGETHER", POLL_INTERVAL)
     scenario, endings, queries = SCENARIOS[name], [], []
     for way in ("blocking", "trigger"):
         server = serve(scenario.script())
