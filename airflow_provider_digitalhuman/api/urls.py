@@ -1,7 +1,7 @@
 """Addresses: what is a URL on the web, and whose host only this network can reach."""
 
 import ipaddress
-import socket
+import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -32,7 +32,7 @@ def is_private_host(host: str) -> bool:
     try:
         address = _address(name)
         return not address.is_global or address in _SITE_LOCAL
-    except (ValueError, OSError):
+    except ValueError:
         return "." not in name  # a name of one label is known to a local resolver only
 
 
@@ -42,5 +42,23 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         if any(address in network for network in _CARRY_IPV4):
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         return address.ipv4_mapped or address.sixtofour or address
-    # inet_aton knows the short and numeric spellings that HTTP clients know too: 127.1, 0x7f000001
-    return ipaddress.IPv4Address(socket.inet_aton(name))
+    return _ipv4(name)
+
+
+def _ipv4(name: str) -> ipaddress.IPv4Address:
+    """Read an IPv4 address, also in the short and numeric spellings that HTTP clients know: 127.1, 0x7f000001.
+
+    :raises ValueError: if it is none.
+    """
+    *first, last = map(_number, name.split("."))
+    if len(first) > 3 or any(number > 255 for number in first) or last >= 256 ** (4 - len(first)):
+        raise ValueError(f"{name!r} is no address")
+    return ipaddress.IPv4Address(last + sum(number << 8 * (3 - place) for place, number in enumerate(first)))
+
+
+def _number(text: str) -> int:
+    if re.fullmatch("0x[0-9a-f]+", text):
+        return int(text, 16)
+    if re.fullmatch("[0-9]+", text):
+        return int(text, 8 if text.startswith("0") else 10)
+    raise ValueError(f"{text!r} is no number")
