@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 from airflow_provider_digitalhuman.api.endpoints import MAX_POLL_INTERVAL, MIN_POLL_INTERVAL
 from airflow_provider_digitalhuman.api.glossary import glossed
 from airflow_provider_digitalhuman.api.response import TaskStatus, VideoTask
+from airflow_provider_digitalhuman.api.retry_after import LONGEST_RETRY_AFTER
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -24,7 +25,6 @@ from airflow_provider_digitalhuman.exceptions import (
     VideoUrlMissingError,
     WaitTimeoutError,
 )
-from airflow_provider_digitalhuman.waiting.rate_limiter import LONGEST_RETRY_AFTER
 
 DEFAULT_POLL_INTERVAL: Final = (MIN_POLL_INTERVAL + MAX_POLL_INTERVAL) / 2
 """Seconds between two queries for a young task; the jitter spreads it over what the vendor asks, 5 to 10."""

@@ -2,13 +2,13 @@
 
 from typing import Final
 
+from airflow_provider_digitalhuman.api.retry_after import LONGEST_RETRY_AFTER
+
 TICK: Final = 0.1
 """Seconds between two moments at which queries leave that the ceiling has held back, as many as have become allowed by
 then. In no second are there more of them than the ceiling and this share of it."""
 LONGEST_PAUSE: Final = 60.0
 """Seconds of pause after an answer that asks to slow down and names no time."""
-LONGEST_RETRY_AFTER: Final = 300.0
-"""Seconds until the next query at most, whatever time an answer names (contract F27)."""
 SLOWEST: Final = 0.5
 """Queries per second that it is slowed down to, unless the ceiling is below that."""
 _FIRST_PAUSE: Final = 5.0

@@ -358,7 +358,7 @@ class TestTls:
     def test_long_answer_is_read_whole(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
         body = json.dumps({"id": ID, "status": "processing", "words": "x" * (MAX_ANSWER - 100)})
         server = serve(answering(http_answer(200, body)), server_tls)
-        assert len(query(server.url, times=2, verify=False).raw["words"]) == MAX_ANSWER - 100
+        assert query(server.url, times=2, verify=False).status == "processing"
         assert server.connections == 1
 
     def test_connection_whose_tls_ended_is_not_used_again(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
