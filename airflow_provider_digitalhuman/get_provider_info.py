@@ -122,6 +122,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "True",
                         "default": None,
                     },
+                    "min_download_speed": {
+                        "description": (
+                            "Bytes per second, over three minutes, below which the download of a finished video counts"
+                            " as broken off: it continues with another request, and is given up after six that bring"
+                            " nothing new. 0: never."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "float",
+                        "example": "100000",
+                        "default": "1024",
+                    },
                 },
             },
         },

@@ -5,12 +5,19 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from airflow_provider_digitalhuman.api.endpoints import CONNECT_TIMEOUT
+from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.api.retry_after import retry_after_seconds
 from airflow_provider_digitalhuman.archive.destination import fill_in
+from airflow_provider_digitalhuman.archive.download import MIN_SPEED, Transfer
+from airflow_provider_digitalhuman.archive.local_file import remove_leftovers
+from airflow_provider_digitalhuman.archive.place import FileFacts, Place, open_place, read_facts
+from airflow_provider_digitalhuman.archive.sink import Sink, TakenError
+from airflow_provider_digitalhuman.archive.stores import check_published, open_sink
+from airflow_provider_digitalhuman.connection.fetching import FetchError, FileSession
 from airflow_provider_digitalhuman.exceptions import (
     DownloadError,
     DownloadRefusedError,
@@ -19,13 +26,8 @@ from airflow_provider_digitalhuman.exceptions import (
 )
 from airflow_provider_digitalhuman.support.logs import Log
 
-if TYPE_CHECKING:
-    from airflow_provider_digitalhuman.archive.download import Transfer
-    from airflow_provider_digitalhuman.archive.stores import Place
-    from airflow_provider_digitalhuman.connection.fetching import FetchError
-
 DEFAULT_MAX_BYTES: Final = 10 * 1024**3
-"""The largest file that is stored unless told otherwise; a bound for the worker, the vendor states none."""
+"""The largest file that is stored by default; a bound for the worker, the vendor states none."""
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before each further attempt after one that brought nothing new; then it is given up."""
 READ_TIMEOUT: Final = 60.0
@@ -33,11 +35,11 @@ READ_TIMEOUT: Final = 60.0
 PROGRESS: Final = 8 * 1024 * 1024
 """Bytes beyond the furthest point so far after which the attempts are counted anew."""
 LONGEST_RETRY_AFTER: Final = 120.0
-"""Seconds of ``Retry-After`` that a worker sits out; a longer one is left to Airflow's retries."""
+"""Seconds of ``Retry-After`` that a worker waits; a longer one is left to Airflow's retries."""
 URL_BACKOFF: Final = (5.0, 5.0, 10.0)
 """Seconds before each further query for a completed task whose URL has not come yet (the vendor asks for 5-10)."""
 WRONG_MD5_ATTEMPTS: Final = 3
-"""How often a file is fetched whose MD5 differs from what the API says."""
+"""How often a file is fetched whose MD5 differs from the API's."""
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -73,7 +75,7 @@ class ArchivedVideo:
 
 def archive_video(
     fetch_task: Callable[[], VideoTask],
-    destination: str,
+    destination: Any,
     *,
     log: Log,
     storage_conn_id: str | None = None,
@@ -84,15 +86,16 @@ def archive_video(
     proxies: Mapping[str, str] | None = None,
     connect_timeout: float = CONNECT_TIMEOUT,
     read_timeout: float = READ_TIMEOUT,
+    min_speed: float = MIN_SPEED,
 ) -> ArchivedVideo:
     """Store the video of a completed task. Takes constant memory; nothing half-written is ever visible.
 
-    A broken transfer goes on where it broke off, if the server lets it; a refused URL is replaced by a fresh one;
-    what does not have the API's MD5 is fetched again. All of it a bounded number of times.
+    A broken transfer continues where it broke off, if the server allows it; a refused URL is replaced by a fresh one;
+    a file that has not the API's MD5 is fetched again. All of it a bounded number of times.
 
     :param fetch_task: asks the API for the task as it is now; the only source of the URL, called again for a new one.
     :param destination: see :func:`~airflow_provider_digitalhuman.archive.destination.check_destination`.
-    :param log: told of progress and trouble; never of a signed URL.
+    :param log: receives progress and trouble; never a signed URL.
     :param storage_conn_id: Airflow connection of the store.
     :param overwrite: whether a different file at the destination is replaced.
     :param max_bytes: the largest file that is taken.
@@ -101,32 +104,19 @@ def archive_video(
     :param proxies: proxy URL by scheme.
     :param connect_timeout: seconds to reach a server.
     :param read_timeout: seconds without a single byte after which a transfer counts as broken off.
+    :param min_speed: bytes per second, over some minutes, below which a transfer counts as broken off; 0: never.
     :raises DownloadRefusedError: too large, at a private address, or another file is there.
     :raises DownloadError: not completed yet, or not fetched, verified or stored within the attempts.
     :raises VideoUrlMissingError: the task is completed, but its URL does not come.
     :raises VideoFailedError: the vendor ended the task without a video.
     :raises InvalidRequestError: the destination cannot be used.
     """
-    from airflow_provider_digitalhuman.archive.download import Transfer
-    from airflow_provider_digitalhuman.archive.stores import (
-        TakenError,
-        look_again,
-        open_sink,
-        open_store,
-        size_and_md5,
-        sweep,
-    )
-    from airflow_provider_digitalhuman.connection.fetching import FileSession
-
     source = _Source(fetch_task, log)
-    place = open_store(fill_in(destination, source.task), storage_conn_id)
-    sweep(place)
-    found = size_and_md5(place, overwrite=overwrite)
-    if found and source.md5:
-        if found[1] == source.md5:
-            return _already_there(place, found, source.task, log)
-        _refuse_other_file(place, found, source.md5, overwrite)
-    started = time.monotonic()
+    place = open_place(fill_in(destination, source.video_task), storage_conn_id)
+    remove_leftovers(place)
+    archive = _Archive(source, place, read_facts(place, overwrite=overwrite), overwrite, log)
+    if source.md5 and (stored := archive.stored_before(source.md5)):
+        return stored
     session = FileSession(
         allow_private_hosts=allow_private_hosts,
         verify=verify,
@@ -134,31 +124,12 @@ def archive_video(
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
     )
-    sink = open_sink(place, max_bytes, log, overwrite=overwrite)
-    with session, sink, Transfer(session, sink, max_bytes, log) as transfer:
-        md5 = source.md5 or ""
-        try:
-            md5 = _fetch(source, transfer, log)
-            if found == (transfer.size, md5):
-                return _already_there(place, found, source.task, log)
-            if found:
-                _refuse_other_file(place, found, md5, overwrite)
-            fetched = time.monotonic()
-            certain = sink.publish()
-        except TakenError:  # another worker with the same task (F23) does no harm
-            if (found := size_and_md5(place, overwrite=False)) and found[1] == md5:
-                return _already_there(place, found, source.task, log)
-            raise
-        published = time.monotonic()
-        seconds = round(published - started, 3)
-        if not (certain or overwrite):
-            look_again(place, transfer.size, md5, published - fetched, source.task.id)
-        log.info("Stored video task %s: %s, %d bytes in %.1f s.", source.task.id, place, transfer.size, seconds)
-        return ArchivedVideo(place.uri, transfer.size, md5, seconds, source.task.id)
+    with session, open_sink(place, max_bytes, log, overwrite=overwrite) as sink:
+        return archive.store(sink, Transfer(session, sink, max_bytes, log, min_speed=min_speed))
 
 
 class _Source:
-    """The task as the API tells it: asked anew for each URL."""
+    """The task as the API reports it, asked for anew for each URL."""
 
     def __init__(self, fetch_task: Callable[[], VideoTask], log: Log) -> None:
         self._fetch_task = fetch_task
@@ -169,31 +140,105 @@ class _Source:
     def refresh(self) -> None:
         """Ask for a fresh URL."""
         for delay in (*URL_BACKOFF, None):
-            self.task = _finished(self._fetch_task())
-            self.url = self.task.video_url or ""
+            self.video_task = _completed(self._fetch_task())
+            self.url = self.video_task.video_url or ""
             if self.url:
                 self.md5 = self._checked_md5()
                 return
             if delay is not None:
-                self._log.warning("Video task %s is completed, but its URL has not come yet.", self.task.id)
+                self._log.warning("Video task %s is completed, but its URL has not come yet.", self.video_task.id)
                 time.sleep(delay)
         raise VideoUrlMissingError(
-            f"Video task {self.task.id} is completed, but the API names no URL for it, also not after"
+            f"Video task {self.video_task.id} is completed, but the API names no URL for it, also not after"
             f" {len(URL_BACKOFF) + 1} queries. It is charged: do not submit it again, ask the vendor."
         )
 
     def _checked_md5(self) -> str | None:
-        md5 = self.task.md5
+        md5 = self.video_task.md5
         if md5 and _MD5.fullmatch(md5):
             return md5
         if not self._warned:
             what = f"a malformed MD5 ({md5[:40]!r})" if md5 else "no MD5"
-            self._log.warning("The API sent %s for video task %s; only its length is verified.", what, self.task.id)
+            self._log.warning(
+                "The API sent %s for video task %s; only its length and its first bytes are checked.",
+                *(what, self.video_task.id),
+            )
             self._warned = True
         return None
 
 
-class _Patience:
+def _completed(video_task: VideoTask) -> VideoTask:
+    if video_task.is_failed:
+        why = video_task.error or "no reason given"
+        raise VideoFailedError(
+            f"The vendor ended video task {video_task.id} as {video_task.status}: {why}.", video_task
+        )
+    if not video_task.is_completed:
+        raise DownloadError(
+            f"Video task {video_task.id} is not completed but {video_task.status}: wait for it with"
+            " DigitalHumanVideoSensor first."
+        )
+    return video_task
+
+
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """One video and its place.
+
+    :param found: the file that was at the place before the transfer, if any.
+    """
+
+    source: _Source
+    place: Place
+    found: FileFacts | None
+    overwrite: bool
+    log: Log
+
+    def stored_before(self, md5: str) -> ArchivedVideo | None:
+        """Return the video if it is at the place already; None if it is to be stored.
+
+        :raises DownloadRefusedError: if there is another file that may not be replaced.
+        """
+        if stored := self._already_there(self.found, md5):
+            return stored
+        if self.found is None or self.overwrite:
+            return None
+        raise DownloadRefusedError(
+            f"There is another file at {self.place} ({self.found}; the video has {md5})."
+            " It is left as it is: choose another destination, or set overwrite=True."
+        )
+
+    def store(self, sink: Sink, transfer: Transfer) -> ArchivedVideo:
+        """Fetch the video and publish it."""
+        started, md5 = time.monotonic(), self.source.md5 or ""
+        try:
+            md5 = _fetch(self.source, transfer, self.log)
+            if stored := self.stored_before(md5):
+                return stored
+            fetched = time.monotonic()
+            certain = sink.publish()
+        except TakenError:  # another worker with the same task (F23) does no harm
+            if stored := self._already_there(read_facts(self.place, overwrite=False), md5):
+                return stored
+            raise
+        published, video_task_id = time.monotonic(), self.source.video_task.id
+        if not (certain or self.overwrite):
+            check_published(self.place, FileFacts(transfer.size, md5), published - fetched, video_task_id)
+        seconds = round(published - started, 3)
+        self.log.info(
+            "Stored video task %s: %s, %d bytes in %.1f s.", video_task_id, self.place, transfer.size, seconds
+        )
+        return ArchivedVideo(self.place.uri, transfer.size, md5, seconds, video_task_id)
+
+    def _already_there(self, found: FileFacts | None, md5: str) -> ArchivedVideo | None:
+        if found is None or found.md5 != md5:
+            return None
+        video_task_id = self.source.video_task.id
+        self.log.info("The video of task %s is at %s already, with the same MD5.", video_task_id, self.place)
+        return ArchivedVideo(self.place.uri, found.size, md5, 0.0, video_task_id, already_there=True)
+
+
+class _Attempts:
     """Counts attempts that bring nothing new, and waits between them."""
 
     def __init__(self, log: Log) -> None:
@@ -201,10 +246,10 @@ class _Patience:
         self._furthest = 0
         self._delays = iter(BACKOFF)
 
-    def wait(self, error: "FetchError", size: int, task_id: str) -> None:
+    def wait(self, error: FetchError, size: int, video_task_id: str) -> None:
         """Wait for the next attempt.
 
-        :param size: bytes that there are.
+        :param size: bytes received so far.
         :raises DownloadError: if there shall be none.
         """
         if size >= self._furthest + PROGRESS:
@@ -213,64 +258,57 @@ class _Patience:
         delay = next(self._delays, None)
         asked = retry_after_seconds(error.retry_after) or 0.0
         if delay is None or asked > LONGEST_RETRY_AFTER:
-            raise DownloadError(f"The video of task {task_id} could not be fetched: {error}. It is charged, and stays.")
+            raise DownloadError(
+                f"The video of task {video_task_id} could not be fetched: {error}. It is charged, and stays at the"
+                " vendor."
+            )
         delay = max(asked, delay * (1 + secrets.randbelow(1000) / 2000))
         self._log.warning("The download did not succeed: %s. Trying again in %.1f s.", error, delay)
         time.sleep(delay)
 
 
-def _fetch(source: _Source, transfer: "Transfer", log: Log) -> str:
+def _fetch(source: _Source, transfer: Transfer, log: Log) -> str:
     """Bring the whole file into the transfer's sink, and return its verified MD5."""
-    from airflow_provider_digitalhuman.connection.fetching import FetchError
-
-    patience = _Patience(log)
-    wrong = 0
+    attempts, wrong = _Attempts(log), 0
     while True:
-        try:
-            transfer.run(source.url, md5_known=source.md5 is not None)
-            error = None if transfer.framed or source.md5 else FetchError("neither its MD5 nor its length is known")
-        except FetchError as broken:
-            error = broken
+        error = _run(source, transfer)
         md5 = transfer.md5()
-        if source.md5 is None and error is None:
-            return md5
         if transfer.size and md5 == source.md5:
             return md5  # also where the server announced more bytes than the file has
+        if error is None and source.md5 is None:
+            return md5
         if error is None:
             wrong += 1
-            error = FetchError(f"the file has the MD5 {md5}, and the API says {source.md5}", fresh_url=True)
+            error = FetchError(f"the file has the MD5 {md5}, and the API reported {source.md5}", fresh_url=True)
             transfer.restart()
             if wrong >= WRONG_MD5_ATTEMPTS:
                 raise DownloadError(
-                    f"The video of task {source.task.id} was fetched {wrong} times, and nothing was stored: {error}."
+                    f"The video of task {source.video_task.id} was fetched {wrong} times, and nothing was stored:"
+                    f" {error}."
                 )
-        patience.wait(error, transfer.size, source.task.id)
+        attempts.wait(error, transfer.size, source.video_task.id)
         if error.fresh_url:
-            expected = source.md5
-            source.refresh()
-            if source.md5 != expected:
-                transfer.restart()
+            _refresh(source, transfer)
 
 
-def _finished(task: VideoTask) -> VideoTask:
-    if task.is_failed:
-        why = task.error or "no reason given"
-        raise VideoFailedError(f"The vendor ended video task {task.id} as {task.status}: {why}.", task)
-    if not task.is_completed:
-        raise DownloadError(
-            f"Video task {task.id} is not completed but {task.status}: wait for it with DigitalHumanVideoSensor first."
-        )
-    return task
+def _run(source: _Source, transfer: Transfer) -> FetchError | None:
+    """Make one attempt; return what is wrong with it, apart from the MD5."""
+    try:
+        transfer.run(source.url, md5_known=source.md5 is not None)
+    except FetchError as error:
+        return error
+    if transfer.md5() == source.md5:
+        return None
+    if why := transfer.why_no_video():
+        transfer.restart()
+        return FetchError(f"{redact_url(source.url)} was not answered with the video: {why}", fresh_url=True)
+    if source.md5 is None and not transfer.framed:
+        return FetchError("neither its MD5 nor its length is known")
+    return None
 
 
-def _already_there(place: "Place", found: tuple[int, str], task: VideoTask, log: Log) -> ArchivedVideo:
-    log.info("The video of task %s is at %s already, with the same MD5.", task.id, place)
-    return ArchivedVideo(place.uri, *found, seconds=0.0, video_task_id=task.id, already_there=True)
-
-
-def _refuse_other_file(place: "Place", found: tuple[int, str], md5: str, overwrite: bool) -> None:
-    if not overwrite:
-        raise DownloadRefusedError(
-            f"There is another file at {place} ({found[0]} bytes, MD5 {found[1]}; the video has {md5})."
-            " It is left as it is: choose another destination, or set overwrite=True."
-        )
+def _refresh(source: _Source, transfer: Transfer) -> None:
+    expected = source.md5
+    source.refresh()
+    if source.md5 != expected:
+        transfer.restart()

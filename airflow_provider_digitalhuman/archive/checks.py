@@ -15,7 +15,7 @@ import pendulum
 from airflow_provider_digitalhuman.api.redact import excerpt
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.archive.destination import check_destination, fill_in
-from airflow_provider_digitalhuman.archive.stores import LASTING_ERRORS, is_there, open_store
+from airflow_provider_digitalhuman.archive.place import LASTING_ERRORS, is_there, open_place
 from airflow_provider_digitalhuman.exceptions import (
     ConnectionMissingError,
     DownloadError,
@@ -32,7 +32,7 @@ _UNKNOWN: Final = "\0"
 _ANY_VIDEO: Final = VideoTask(id="video", status="queued", model="model", created=pendulum.datetime(2026, 1, 1))
 
 
-def check_before_paying(destination: str, storage_conn_id: str | None, *, overwrite: bool, log: Log) -> None:
+def check_before_paying(destination: Any, storage_conn_id: str | None, *, overwrite: bool, log: Log) -> None:
     """Look whether a video that is about to be paid for can be stored at ``destination``.
 
     :param storage_conn_id: Airflow connection of the store.
@@ -42,7 +42,7 @@ def check_before_paying(destination: str, storage_conn_id: str | None, *, overwr
     :raises ConnectionMissingError: if Airflow could not look up the store's connection; another try can help.
     :raises DownloadError: if the store could not be opened for another reason; another try can help.
     """
-    check_destination(destination)
+    destination = check_destination(destination)
     if conn_id := storage_conn_id or _conn_id_in(destination):
         _check_connection("storage_conn_id" if storage_conn_id else "the connection in destination", conn_id)
     if not destination.startswith(_LOCAL):
@@ -119,7 +119,7 @@ def _nearest_folder(destination: str, folder: Path) -> Path:
 def _check_store(destination: str, storage_conn_id: str | None, *, overwrite: bool, log: Log) -> None:
     uri = fill_in(destination, _ANY_VIDEO)
     try:
-        place = open_store(uri, storage_conn_id)
+        place = open_place(uri, storage_conn_id)
     except InvalidRequestError as error:
         said = str(error).replace(repr(uri), repr(excerpt(destination)))
         raise InvalidRequestError(f"{said} Nothing was sent, and nothing is charged.") from error
@@ -158,7 +158,7 @@ def _check_connection(argument: str, conn_id: str) -> None:
 
 
 def connection_is_absent(conn_id: str) -> bool:
-    """Tell whether every place where Airflow keeps connections has answered that it has none of this ID.
+    """Return whether every place where Airflow keeps connections has answered that it has none of this ID.
 
     ``BaseHook.get_connection`` also says that there is none where a place could not be asked.
     """

@@ -25,14 +25,24 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._=-]")
 _DATE_SPEC: Final = re.compile(r"(?:%[YmdHMSjyGVu]|[A-Za-z0-9_=./ -])*")
 
 
+def destination_text(destination: Any) -> Any:
+    """Return a path object (``pathlib.Path``, ``ObjectStoragePath``) as its text; anything else as it is.
+
+    A path object does not keep a ``/`` at its end, so a folder is to be given as text.
+    """
+    # ObjectStoragePath is an os.PathLike in some versions of Airflow only.
+    return str(destination) if hasattr(type(destination), "joinpath") else destination
+
+
 def check_destination(destination: Any) -> str:
-    """Return ``destination`` if it is a path that a video can be stored at; looks nothing up.
+    """Return ``destination`` as text if it is a path that a video can be stored at; looks nothing up.
 
     Single braces are filled in for each video and do not collide with Jinja's double ones: ``{video_task_id}``,
     ``{model}``, ``{created}`` and ``{created:%Y/%m/%d}`` (UTC). A path that ends with ``/`` is a folder.
 
     :raises InvalidRequestError: naming what cannot be used, and the cure.
     """
+    destination = destination_text(destination)
     if not isinstance(destination, str) or not destination.strip():
         raise _invalid(destination, "give the path or URI that the video is stored at, such as s3://bucket/videos/")
     if any(not character.isprintable() for character in destination):
@@ -50,7 +60,7 @@ def check_destination(destination: Any) -> str:
     return destination
 
 
-def fill_in(destination: str, task: "VideoTask") -> str:
+def fill_in(destination: Any, task: "VideoTask") -> str:
     """Return the URI of the one file that ``task``'s video is stored in.
 
     What the vendor sent can only ever be one segment of the path: an opaque ID may hold ``/`` and ``..``.
@@ -67,7 +77,7 @@ def fill_in(destination: str, task: "VideoTask") -> str:
 
 
 def safe_segment(value: str) -> str:
-    """Return ``value`` as one segment of a path; what had to be changed is told apart by a short digest."""
+    """Return ``value`` as one segment of a path; a short digest distinguishes values that had to be changed."""
     plain = _UNSAFE.sub("_", value)
     plain = re.sub(r"^\.+", lambda dots: "_" * len(dots.group()), plain)[:_LONGEST_SEGMENT]
     if plain == value:

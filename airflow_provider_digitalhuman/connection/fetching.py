@@ -22,7 +22,6 @@ __all__ = [
     "FileSession",
     "describe",
     "is_html",
-    "is_page",
     "reaches_private_network",
 ]
 
@@ -30,7 +29,6 @@ MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 _HTML_STARTS: Final = (b"<!doctype html", b"<html")
-_MESSAGE_TYPES: Final = ("application/json", "application/xml", "text/xml")
 _LEAST_SECRET: Final = 8
 
 
@@ -156,11 +154,6 @@ def is_html(response: requests.Response, start: bytes) -> bool:
     """Tell whether an answer is an HTML page, by its first bytes, or its content type where those do not deny it."""
     text = _text_start(start)
     return text.startswith(_HTML_STARTS) or (_kind(response) in _HTML_TYPES and text[:1] in (b"", b"<"))
-
-
-def is_page(response: requests.Response, start: bytes) -> bool:
-    """Tell whether an answer is a page or a message in place of a video."""
-    return is_html(response, start) or _kind(response) in _MESSAGE_TYPES or _text_start(start).startswith(b"<?xml")
 
 
 def _kind(response: requests.Response) -> str:

@@ -1,9 +1,10 @@
-"""The last leg of a video, the same for every operator that archives one: store it, then tell everybody."""
+"""The last step of a video, the same for every operator that archives one: store it, then announce it."""
 
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_digitalhuman.archive.archiving import DEFAULT_MAX_BYTES, ArchivedVideo, archive_video
+from airflow.providers.common.compat.sdk import conf
+
 from airflow_provider_digitalhuman.exceptions import AuthenticationError, DownloadError, VideoTaskNotFoundError
 from airflow_provider_digitalhuman.support.assets import announce
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_digitalhuman.api.response import VideoTask
+    from airflow_provider_digitalhuman.archive.archiving import ArchivedVideo
     from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 
 XCOM_ARCHIVE: Final = "archive"
@@ -20,12 +22,12 @@ XCOM_ARCHIVE: Final = "archive"
 
 
 class Delivery:
-    """Archives one video with a hook's connection, and keeps what became of it also where it fails.
+    """Archives one video with a hook's connection; keeps the outcome, also where it fails.
 
     :param hook: asks for the fresh URL; its connection says how to reach servers.
     :param video_task_id: the vendor's task ID.
     :param sent_video_url: the clip that the video is made of, where it is known: it is never taken for the result.
-    :param task: the task as the API told it last.
+    :param task: the task as the API reported it last.
     :param archived: the stored file.
     :param seconds: how long it took, or has taken when it failed.
     """
@@ -41,13 +43,13 @@ class Delivery:
     def run(
         self,
         context: "Context",
-        destination: str,
+        destination: Any,
         *,
         outlets: "Iterable[Any]" = (),
         storage_conn_id: str | None = None,
         overwrite: bool = False,
         max_bytes: int | None = None,
-    ) -> ArchivedVideo:
+    ) -> "ArchivedVideo":
         """Archive the video; then, and only then, push the XCom ``archive`` and fill in the asset events.
 
         :param max_bytes: the largest file that is stored; None: 10 GiB.
@@ -55,6 +57,9 @@ class Delivery:
         The other parameters and the errors are those of
         :func:`~airflow_provider_digitalhuman.archive.archiving.archive_video`.
         """
+        # Both bring requests, which the parsing of a DAG file must not import.
+        from airflow_provider_digitalhuman.archive.archiving import DEFAULT_MAX_BYTES, archive_video
+        from airflow_provider_digitalhuman.archive.download import MIN_SPEED
         from airflow_provider_digitalhuman.connection.fetching import reaches_private_network
 
         settings = self.hook.settings
@@ -71,6 +76,7 @@ class Delivery:
                 verify=settings.verify,
                 proxies=settings.proxies,
                 connect_timeout=settings.connect_timeout,
+                min_speed=conf.getfloat("digitalhuman", "min_download_speed", fallback=MIN_SPEED),
             )
         finally:
             self.seconds = round(time.monotonic() - started, 3)
@@ -79,7 +85,7 @@ class Delivery:
         return self.archived
 
     def known(self) -> dict[str, Any]:
-        """Return what :func:`~airflow_provider_digitalhuman.support.metrics.video_metrics` can be told of it."""
+        """Return what :func:`~airflow_provider_digitalhuman.support.metrics.video_metrics` takes of it."""
         size = self.archived.size if self.archived else None
         seconds = self.archived.seconds if self.archived else self.seconds
         return {"video_task_id": self.video_task_id, "transfer_seconds": seconds, "size": size}

@@ -1,8 +1,9 @@
 """Peak memory and throughput of the archive, side by side with curl and with the common way of doing it.
 
-Run with ``python -m tests.bench.bench_download [--mib 2048] [--rounds 3]``. Everything is measured in one run, in turn,
-over loopback from a process of its own into a temporary directory; the machine's other load hits all of them alike, so
-read the ratios. Needs Linux, curl and md5sum. Disk: the file's size once.
+Run with ``python -m tests.bench.bench_download [--mib 2048] [--rounds 3] [--rate 100]``. Everything is measured in one
+run, in turn, over loopback from a process of its own into a temporary directory; the machine's other load hits all of
+them alike, so read the ratios. The server sends no faster than a link of 1 Gbit/s (``--rate 0``: as fast as it can).
+Needs Linux, curl and md5sum. Disk: the file's size once.
 """
 
 import argparse
@@ -18,11 +19,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
+BLOCK = bytes(MEBIBYTE)
 CURL_SHARE = 0.8
 """What the archive is to reach of the throughput of ``curl | md5sum``."""
 MEMORY = 64 * MEBIBYTE
@@ -48,10 +50,9 @@ class Run:
     idle: int = 0
 
 
-def serve(size: int) -> None:
-    """Send a file of zeros from the page cache to whoever asks; prints the port."""
-    with tempfile.TemporaryFile() as file, socket.create_server(("127.0.0.1", 0)) as listener:
-        file.truncate(size)
+def serve(size: int, rate: float) -> None:
+    """Send a file of zeros to whoever asks, ``rate`` MiB a second at most (0: no limit); prints the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:
             connection, _ = listener.accept()
@@ -61,16 +62,22 @@ def serve(size: int) -> None:
                     f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nContent-Type: video/mp4\r\nConnection: close\r\n\r\n"
                 )
                 connection.sendall(head.encode())
-                file.seek(0)
-                try:
-                    connection.sendfile(file)
-                except OSError:
-                    continue
+                with suppress(OSError):
+                    send(connection, size // MEBIBYTE, rate)
+
+
+def send(connection: socket.socket, mib: int, rate: float) -> None:
+    started = time.monotonic()
+    for number in range(mib):
+        if rate:
+            time.sleep(max(0.0, started + number / rate - time.monotonic()))
+        connection.sendall(BLOCK)
 
 
 @contextmanager
-def server(size: int) -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, __file__, "--serve", str(size)], stdout=subprocess.PIPE, text=True)
+def server(size: int, rate: float) -> Iterator[str]:
+    command = [sys.executable, __file__, "--serve", str(size), "--rate", str(rate)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/v.mp4?X-Signature=secret"
@@ -138,12 +145,12 @@ def common_way(url: str, md5: str, target: Path) -> Run:
     return Run(float(told), peak)
 
 
-def measure(mib: int, rounds: int, folder: Path) -> bool:
+def measure(mib: int, rounds: int, rate: float, folder: Path) -> bool:
     md5 = hashlib.md5(usedforsecurity=False)
     for _ in range(mib):
         md5.update(bytes(MEBIBYTE))
     target = folder / "v.mp4"
-    with server(mib * MEBIBYTE) as url:
+    with server(mib * MEBIBYTE, rate) as url:
         curl, digest, quoted = f"curl -sf {shlex.quote(url)}", md5.hexdigest(), shlex.quote(str(target))
         ways: dict[str, Callable[[], Run]] = {
             "archive_video (verified, synced, stored)": lambda: archive(url, digest, target),
@@ -183,13 +190,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mib", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=100.0, help="MiB a second that the server sends; 0: no limit")
     parser.add_argument("--folder", type=Path, help="where the file is written; default: the temporary directory")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.serve:
-        serve(chosen.serve)
+        serve(chosen.serve, chosen.rate)
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        return 0 if measure(chosen.mib, chosen.rounds, Path(folder)) else 1
+        return 0 if measure(chosen.mib, chosen.rounds, chosen.rate, Path(folder)) else 1
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.archive import archiving as archive
-from airflow_provider_digitalhuman.archive import exclusive as archive_exclusive
+from airflow_provider_digitalhuman.archive import conditional_write, object_store
+from airflow_provider_digitalhuman.archive import place as place_module
 from airflow_provider_digitalhuman.archive import stores as archive_stores
 from airflow_provider_digitalhuman.archive.archiving import archive_video
 from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError, InvalidRequestError
@@ -128,7 +129,7 @@ def s3(endpoint, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(archive_exclusive, "SHORTEST_PAUSE", 0.0)
+    monkeypatch.setattr(conditional_write, "SHORTEST_PAUSE", 0.0)
     monkeypatch.setattr(archive, "time", SimpleNamespace(sleep=lambda _: None, monotonic=archive.time.monotonic))
 
 
@@ -205,7 +206,7 @@ def test_after_a_failure_nothing_is_there(s3, content, fault, monkeypatch):
         elif fault == "gone":
             server.script = [whole(server, cut=len(content) - 1)] + [status(404)] * 20
         else:
-            from airflow_provider_digitalhuman.archive.stores import ObjectSink
+            from airflow_provider_digitalhuman.archive.object_store import ObjectSink
 
             monkeypatch.setattr(ObjectSink, "_publish", lambda *_: (_ for _ in ()).throw(KilledError))
             expected = KilledError
@@ -317,7 +318,7 @@ TWO_PARTS = os.urandom(6_000_000)
 def two_at_once(monkeypatch, content: bytes) -> tuple[dict, dict]:
     """Archive two videos to one key, both of which find it free right before they publish; return what came of each."""
     both, mine, outcomes, errors = threading.Barrier(2), threading.local(), {}, {}
-    there = archive_stores.is_there
+    there = place_module.is_there
 
     def together(place):
         found = there(place)
@@ -326,7 +327,8 @@ def two_at_once(monkeypatch, content: bytes) -> tuple[dict, dict]:
             both.wait(180)
         return found
 
-    monkeypatch.setattr(archive_stores, "is_there", together)
+    for module in (place_module, object_store):
+        monkeypatch.setattr(module, "is_there", together)
     monkeypatch.setattr(archive_stores, "time", SimpleNamespace(sleep=lambda _: both.wait(180)))
     contents = {"v-1": b"1" + content, "v-2": b"2" + content}
 
@@ -354,7 +356,7 @@ def two_at_once(monkeypatch, content: bytes) -> tuple[dict, dict]:
 @pytest.mark.parametrize("_round", range(3))
 @pytest.mark.parametrize(("content", "method"), [(SMALL, "PUT"), (TWO_PARTS, "POST")], ids=["PutObject", "Complete"])
 def test_two_different_videos_at_one_key_are_not_both_stored(s3, conditions, monkeypatch, content, method, _round):
-    monkeypatch.setattr(archive_exclusive, "is_checked_when_published", lambda _: True)  # as at AWS: no second look
+    monkeypatch.setattr(conditional_write, "is_checked_when_published", lambda _: True)  # as at AWS: no second look
     stored, refused = two_at_once(monkeypatch, content)
     assert len(stored) == len(refused) == 1
     assert "Another file has appeared" in str(*refused.values())

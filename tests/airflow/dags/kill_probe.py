@@ -12,7 +12,7 @@ from pathlib import Path
 
 from airflow.providers.common.compat.sdk import DAG, AssetAlias
 
-from airflow_provider_digitalhuman.archive.stores import LocalSink
+from airflow_provider_digitalhuman.archive.local_file import LocalSink
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 
 

@@ -1,7 +1,10 @@
 """The destination as an author writes it, and the one path that it becomes for one video."""
 
+from pathlib import Path
+
 import pendulum
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.archive.destination import check_destination, fill_in, safe_segment
@@ -26,6 +29,16 @@ def task(**changes) -> VideoTask:
 )
 def test_placeholders_are_filled_in(destination, uri):
     assert fill_in(destination, task()) == uri
+
+
+def test_path_object_is_taken_as_its_text():
+    assert check_destination(Path("/data/{video_task_id}.mp4")) == "/data/{video_task_id}.mp4"
+    assert check_destination(ObjectStoragePath("memory://folder/v.mp4")) == str(
+        ObjectStoragePath("memory://folder/v.mp4")
+    )
+    assert fill_in(Path("/data/{video_task_id}.mp4"), task()) == "file:///data/v-1.mp4"
+    with pytest.raises(InvalidRequestError, match="absolute path"):
+        check_destination(Path("videos/v.mp4"))
 
 
 def test_what_the_vendor_left_out_does_not_lose_the_video():

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_digitalhuman.archive import archiving as archive
-from airflow_provider_digitalhuman.archive import stores as archive_stores
+from airflow_provider_digitalhuman.archive import download, local_file
 from airflow_provider_digitalhuman.archive.archiving import archive_video
+from airflow_provider_digitalhuman.archive.sink import temporary_name
 from airflow_provider_digitalhuman.connection import fetching
 from airflow_provider_digitalhuman.exceptions import (
     DownloadError,
@@ -202,7 +203,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(server, tmp_path, monkeypatch):
     def full(descriptor: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archive_stores.os, "write", full)
+    monkeypatch.setattr(local_file.os, "write", full)
     with pytest.raises(DownloadError, match=r"could not be read or written: OSError.*No space left"):
         run(Api(server), tmp_path)
     assert len(server.asked) == 1
@@ -221,7 +222,7 @@ def test_local_place_that_stays_impossible_ends_retries(server, tmp_path, monkey
     def fails(*_, **__):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(archive_stores.os, "write", fails)
+    monkeypatch.setattr(local_file.os, "write", fails)
     with pytest.raises(DownloadError, match=os.strerror(number)) as failed:
         run(Api(server), tmp_path)
     assert failed.value.ends_retries is ends_retries
@@ -237,11 +238,42 @@ def test_local_path_that_cannot_be_ends_retries(server, tmp_path, path):
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("taken", b"precious")]
 
 
-def test_fifo_at_the_destination_is_refused(server, tmp_path):
-    os.mkfifo(tmp_path / "out.mp4")
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(("made", "destination"), [("fifo", "fifo"), ("link", "link"), ("v-1", "{video_task_id}")])
+def test_fifo_at_the_destination_is_refused(server, tmp_path, made, destination, overwrite):
+    os.mkfifo(tmp_path / "fifo")
+    if made != "fifo":
+        (tmp_path / made).symlink_to("fifo")
     with pytest.raises(DownloadRefusedError, match="no regular file"):
-        run(Api(server), tmp_path)
+        archive_video(Api(server), f"{tmp_path}/{destination}", log=LOG, allow_private_hosts=True, overwrite=overwrite)
     assert server.asked == []
+
+
+def test_folder_behind_a_dangling_link_ends_retries(server, tmp_path):
+    (tmp_path / "gone").symlink_to("nowhere")
+    with pytest.raises(DownloadRefusedError, match="choose another destination"):
+        run(Api(server), tmp_path / "gone")
+
+
+def test_read_only_file_system_ends_retries(server):
+    with pytest.raises(DownloadRefusedError, match=r"could not be read or written.*make this one writable"):
+        run(Api(server), "/sys/kernel")  # neither root can write there
+
+
+@pytest.mark.parametrize("name", ["视" * 80 + ".mp4", "é" * 125 + ".mp4", "x" * 250 + ".mp4"], ids=["3", "2", "1"])
+def test_name_of_legal_length_has_room_for_the_temporary_one(server, tmp_path, name):
+    server.script = [cut(server, 1000)]
+    assert archive_video(Api(server), f"{tmp_path}/{name}", log=LOG, allow_private_hosts=True).md5 == MD5
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    leftover = tmp_path / temporary_name(name)
+    leftover.write_bytes(b"")
+    assert archive_video(Api(server), f"{tmp_path}/{name}", log=LOG, allow_private_hosts=True).already_there
+    assert not leftover.exists()
+
+
+def test_path_object_is_taken_as_its_text(server, tmp_path):
+    archived = archive_video(Api(server), tmp_path / "{video_task_id}.mp4", log=LOG, allow_private_hosts=True)
+    assert archived.path == f"file://{tmp_path}/v-1.mp4"
 
 
 def test_a_store_without_its_provider_is_told_before_any_byte(server, tmp_path):
@@ -255,12 +287,10 @@ class Killed(BaseException):
 
 
 def test_whatever_ends_it_leaves_nothing(server, tmp_path, monkeypatch):
-    from airflow_provider_digitalhuman.archive import download as transfer
-
     def killed(*_):
         raise Killed
 
-    monkeypatch.setattr(transfer._Progress, "tell", killed)
+    monkeypatch.setattr(download._ProgressReport, "update", killed)
     with pytest.raises(Killed):
         run(Api(server), tmp_path)
     assert nothing_left(tmp_path)
@@ -279,14 +309,12 @@ def test_no_signed_url_is_logged(server, tmp_path, caplog, monkeypatch):
 
 
 def test_a_long_transfer_tells_its_progress_at_growing_intervals(monkeypatch, caplog):
-    from airflow_provider_digitalhuman.archive import download as transfer
-
     now = 0.0
-    monkeypatch.setattr(transfer.time, "monotonic", lambda: now)
-    progress = transfer._Progress(LOG)
+    monkeypatch.setattr(download.time, "monotonic", lambda: now)
+    progress = download._ProgressReport(LOG)
     with caplog.at_level(logging.INFO):
         for now in range(0, 2000, 1):
-            progress.tell(now * 2**20, 2000 * 2**20)
+            progress.update(now * 2**20, 2000 * 2**20)
     assert caplog.messages[0] == "Downloaded 10 of 2,000 MiB (0%) in 10 s."
     assert [line.split()[-2] for line in caplog.messages] == [
         "10",

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,19 +14,15 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.archive import exclusive as archive_exclusive
+from airflow_provider_digitalhuman.archive import archiving, conditional_write, moved_file, object_store
+from airflow_provider_digitalhuman.archive import place as place_module
 from airflow_provider_digitalhuman.archive import stores as archive_stores
 from airflow_provider_digitalhuman.archive.archiving import ArchivedVideo, archive_video
-from airflow_provider_digitalhuman.archive.stores import (
-    MovedSink,
-    ObjectSink,
-    Place,
-    TakenError,
-    look_again,
-    open_sink,
-    open_store,
-    size_and_md5,
-)
+from airflow_provider_digitalhuman.archive.moved_file import MovedSink
+from airflow_provider_digitalhuman.archive.object_store import ObjectSink
+from airflow_provider_digitalhuman.archive.place import FileFacts, Place, is_there, open_place, read_facts
+from airflow_provider_digitalhuman.archive.sink import TakenError
+from airflow_provider_digitalhuman.archive.stores import check_published, open_sink
 from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError
 from airflow_provider_digitalhuman.support.compat import AIRFLOW
 from tests.support.file_server import FileServer, serving
@@ -76,7 +73,7 @@ class BlockFileSystem(AbstractFileSystem):
 def block_path(monkeypatch) -> Place:
     monkeypatch.setattr(stores, "_STORE_CACHE", {})
     stores.attach("abfs", fs=BlockFileSystem())
-    return open_store("abfs://container/a/v.mp4")
+    return open_place("abfs://container/a/v.mp4")
 
 
 @pytest.fixture
@@ -85,7 +82,7 @@ def memory_path(monkeypatch) -> Place:
     monkeypatch.setattr(MemoryFileSystem, "store", {})
     monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
     stores.attach("memory", fs=MemoryFileSystem())
-    return open_store("memory://folder/a/v.mp4")
+    return open_place("memory://folder/a/v.mp4")
 
 
 def written(path: Place, sink) -> None:
@@ -104,7 +101,7 @@ def path(request) -> Place:
 
 
 def test_each_store_has_its_way(block_path, memory_path):
-    assert isinstance(open_sink(open_store("memory://folder/a/v.mp4"), 10, LOG), MovedSink)
+    assert isinstance(open_sink(open_place("memory://folder/a/v.mp4"), 10, LOG), MovedSink)
 
 
 def test_an_object_store_has_parts_enough_for_the_largest_file(block_path):
@@ -121,7 +118,7 @@ def test_nothing_is_visible_before_it_is_published(path):
         sink.publish()
     [name] = names(path)
     assert name == path.path
-    assert size_and_md5(path, overwrite=False) == (len(CONTENT), hashlib.md5(CONTENT).hexdigest())
+    assert read_facts(path, overwrite=False) == FileFacts(len(CONTENT), hashlib.md5(CONTENT).hexdigest())
 
 
 def test_what_is_not_published_is_gone(path):
@@ -195,18 +192,18 @@ def test_a_store_that_forbids_to_look(block_path, monkeypatch, overwrite):
 
     monkeypatch.setattr(BlockFileSystem, "info", forbidden)
     if overwrite:
-        assert size_and_md5(block_path, overwrite=True) is None
+        assert read_facts(block_path, overwrite=True) is None
     else:
         with pytest.raises(DownloadError, match=r"could not be read.*ListBucket"):
-            size_and_md5(block_path, overwrite=False)
+            read_facts(block_path, overwrite=False)
 
 
 def test_a_local_file_keeps_its_name_where_there_are_no_hard_links(tmp_path, monkeypatch):
     def unsupported(self, target):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(archive_stores.Path, "hardlink_to", unsupported)
-    path = open_store(f"file://{tmp_path}/v.mp4")
+    monkeypatch.setattr(Path, "hardlink_to", unsupported)
+    path = open_place(f"file://{tmp_path}/v.mp4")
     for content in (b"first", b"second"):
         with open_sink(path, 10**9, LOG) as sink:
             sink.write(content)
@@ -225,11 +222,11 @@ def test_a_local_file_keeps_its_name_where_there_are_no_hard_links(tmp_path, mon
 @pytest.mark.parametrize(("version", "sends"), [("2024.12.0", True), ("2026.9.0", True), ("2024.10.0", False)])
 def test_condition_is_sent_by_libraries_that_know_it(monkeypatch, library, version, sends):
     fs = library_fs(library)
-    monkeypatch.setattr(archive_exclusive, "version", {library: version}.__getitem__)
-    assert archive_exclusive.sends_condition(fs) is sends
+    monkeypatch.setattr(conditional_write, "version", {library: version}.__getitem__)
+    assert conditional_write.sends_condition(fs) is sends
     if library == "s3fs":
         fs.s3.meta.service_model.members = ("Bucket",)  # an old botocore
-        assert not archive_exclusive.sends_condition(fs)
+        assert not conditional_write.sends_condition(fs)
 
 
 def library_fs(library: str, endpoint: str = "https://s3.eu-west-1.amazonaws.com"):
@@ -254,7 +251,7 @@ def library_fs(library: str, endpoint: str = "https://s3.eu-west-1.amazonaws.com
     ],
 )
 def test_store_that_checks_the_condition_late_needs_no_second_look(library, endpoint, checked):
-    assert archive_exclusive.is_checked_when_published(library_fs(library, endpoint)) is checked
+    assert conditional_write.is_checked_when_published(library_fs(library, endpoint)) is checked
 
 
 def test_store_without_a_condition_does_not_promise_that_nothing_was_replaced(path):
@@ -266,8 +263,8 @@ def test_store_without_a_condition_does_not_promise_that_nothing_was_replaced(pa
 def test_local_file_is_promised_to_have_replaced_none(tmp_path, monkeypatch):
     for name, can_link in (("a", True), ("b", False)):
         if not can_link:
-            monkeypatch.setattr(archive_stores.Path, "hardlink_to", lambda *_: os.listdir("/nowhere"))
-        with open_sink(open_store(f"file://{tmp_path}/{name}"), 10, LOG) as sink:
+            monkeypatch.setattr(Path, "hardlink_to", lambda *_: os.listdir("/nowhere"))
+        with open_sink(open_place(f"file://{tmp_path}/{name}"), 10, LOG) as sink:
             sink.write(b"first")
             assert sink.publish() is can_link
 
@@ -278,12 +275,12 @@ def test_second_look_that_finds_another_file_fails_for_good(memory_path, monkeyp
     monkeypatch.setattr(archive_stores, "time", SimpleNamespace(sleep=pauses.append))
     md5 = hashlib.md5(b"mine").hexdigest()
     memory_path.fs.pipe(memory_path.path, b"mine")
-    look_again(memory_path, 4, md5, 0.1, "v-1")
+    check_published(memory_path, FileFacts(4, md5), 0.1, "v-1")
     memory_path.fs.rm(memory_path.path)
     if content:
         memory_path.fs.pipe(memory_path.path, content)
     with pytest.raises(DownloadRefusedError, match=r"The video of task v-1.*video_task_id='v-1'") as refused:
-        look_again(memory_path, 4, md5, 10, "v-1")
+        check_published(memory_path, FileFacts(4, md5), 10, "v-1")
     assert refused.value.ends_retries
     assert pauses == [2.0, 20]
     if content:
@@ -298,21 +295,23 @@ def test_two_different_videos_at_one_name_of_a_store_without_condition_are_not_b
     """Both find the name free and publish; the second look, after both, tells the one whose video is gone."""
     place = request.getfixturevalue(store)
     both, look, outcomes = threading.Barrier(2), threading.local(), {}
-    there, one_reader = archive_stores.is_there, threading.Lock()
+    one_reader = threading.Lock()
 
     def read_alone(*args, **named):  # the store in memory has one position for all readers
         with one_reader:
-            return size_and_md5(*args, **named)
+            return read_facts(*args, **named)
 
     def together(asked: Place) -> bool:
-        found = there(asked)
+        found = is_there(asked)
         look.count = getattr(look, "count", 0) + 1
         if look.count == 2:  # right before it publishes
             both.wait(180)
         return found
 
-    monkeypatch.setattr(archive_stores, "is_there", together)
-    monkeypatch.setattr(archive_stores, "size_and_md5", read_alone)
+    for module in (place_module, object_store, moved_file):
+        monkeypatch.setattr(module, "is_there", together)
+    for module in (archiving, archive_stores):
+        monkeypatch.setattr(module, "read_facts", read_alone)
     move = MemoryFileSystem.mv
 
     def move_alone(*args, **named):  # its dictionary must not change while the other one goes through it
@@ -340,12 +339,12 @@ def test_two_different_videos_at_one_name_of_a_store_without_condition_are_not_b
             thread.join(180)
     stored = [outcome for outcome in outcomes.values() if isinstance(outcome, ArchivedVideo)]
     (refused,) = [error for error in outcomes.values() if isinstance(error, DownloadRefusedError)]
-    assert [(stored[0].size, stored[0].md5)] == [size_and_md5(place, overwrite=False)]
+    assert read_facts(place, overwrite=False) == FileFacts(stored[0].size, stored[0].md5)
     assert "another file is there" in str(refused)
 
 
 def test_a_very_long_name_has_room_for_the_temporary_one(tmp_path):
-    path = open_store(f"file://{tmp_path}/{'x' * 250}.mp4")
+    path = open_place(f"file://{tmp_path}/{'x' * 250}.mp4")
     with open_sink(path, 10**9, LOG) as sink:
         sink.write(b"some")
         sink.publish()

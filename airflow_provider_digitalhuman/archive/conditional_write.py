@@ -1,4 +1,4 @@
-"""Publishing a file only where there is none: which stores do that in one step, and what to do about the others.
+"""Publishing a file only where there is none: which stores do that in one step, and what to do with the others.
 
 Looking first and publishing then is not enough: two tasks can both find the name free. S3, Google and Azure take the
 condition with the request that publishes; fsspec's libraries send it for a file that is opened in the mode "xb".
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from airflow_provider_digitalhuman.support.logs import Log
 
 SHORTEST_PAUSE: Final = 2.0
-"""Seconds between publishing without the store's promise and looking again: another task's request can be under way."""
+"""Seconds between publishing without a condition and looking again: another task's request can be under way."""
 _LIBRARIES: Final = ("s3fs", "gcsfs", "adlfs")
 _SINCE: Final = (2024, 12)
 """The version from which these three send the condition. Older ones may take the mode "xb" and ignore it."""
@@ -22,16 +22,16 @@ _NOT_IMPLEMENTED: Final = 501
 
 
 def sends_condition(fs: Any) -> bool:
-    """Tell whether a file that is opened in the mode "xb" is published on the condition that there is none."""
+    """Return whether a file that is opened in the mode "xb" is published on the condition that there is none."""
     library = _library(fs)
     return library is not None and _is_recent(library) and (library != "s3fs" or _botocore_knows_it(fs))
 
 
 def is_checked_when_published(fs: Any) -> bool:
-    """Tell whether the store is known to check the condition in the moment in which the file becomes visible.
+    """Return whether the store is known to check the condition in the moment in which the file becomes visible.
 
     AWS and Azure are. Google gets it at the start of an upload in parts, and not every other store with S3's interface
-    heeds the header.
+    obeys the header.
     """
     library = _library(fs)
     if library == "s3fs":
@@ -40,12 +40,12 @@ def is_checked_when_published(fs: Any) -> bool:
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Tell whether a store refused to publish because there is a file."""
+    """Return whether a store refused to publish because there is a file."""
     return isinstance(error, FileExistsError) or _http_status(error) in _CONFLICTS
 
 
 def is_not_implemented(error: BaseException) -> bool:
-    """Tell whether a store refused to publish because it does not know the condition."""
+    """Return whether a store refused to publish because it does not know the condition."""
     return _http_status(error) == _NOT_IMPLEMENTED
 
 
@@ -70,7 +70,7 @@ def _is_recent(library: str) -> bool:
 
 
 def _botocore_knows_it(fs: Any) -> bool:
-    model = fs.s3.meta.service_model  # s3fs leaves out, without a word, what botocore does not know
+    model = fs.s3.meta.service_model  # s3fs silently leaves out what botocore does not know
     return all("IfNoneMatch" in model.operation_model(name).input_shape.members for name in _S3_REQUESTS)
 
 
