@@ -17,8 +17,6 @@ from airflow_provider_digitalhuman.connection.route import CA_VARIABLES, USER_AG
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 
-__all__ = ["USER_AGENT", "RequestMonitor", "Transport", "TransportError"]
-
 UNREACHABLE: Final = "Check the Base URL of the connection, the network and the proxy."
 UNTRUSTED: Final = (
     "The TLS handshake failed. If a certificate is not trusted, name the CA file of your company or its proxy in"
