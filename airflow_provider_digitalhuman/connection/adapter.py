@@ -131,13 +131,14 @@ class Adapter(HTTPAdapter):
     def get_connection_with_tls_context(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
         """Return the pool that the route leads through (``requests`` calls this)."""
         route = self._route
-        host, _ = self.build_connection_pool_key_attributes(request, verify=True)
-        pool_options = {"ssl_context": route.tls or route.proxy_tls}
-        if route.proxy is None:
-            return self.poolmanager.connection_from_host(**host, pool_kwargs=pool_options)
-        tls_to_proxy = {} if route.by_socks else {"proxy_ssl_context": route.proxy_tls}
-        manager = self.proxy_manager_for(route.proxy.geturl(), **tls_to_proxy)
-        return manager.connection_from_host(**host, pool_kwargs=pool_options)
+        host = urlsplit(str(request.url))
+        manager = self.poolmanager
+        if route.proxy is not None:
+            tls_to_proxy = {} if route.by_socks else {"proxy_ssl_context": route.proxy_tls}
+            manager = self.proxy_manager_for(route.proxy.geturl(), **tls_to_proxy)
+        return manager.connection_from_host(
+            host.hostname, host.port, host.scheme, pool_kwargs={"ssl_context": route.tls or route.proxy_tls}
+        )
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
         """Leave what is trusted to the route's TLS context (``requests`` calls this)."""
@@ -153,7 +154,7 @@ class Adapter(HTTPAdapter):
 
 def pieces(response: requests.Response, size: int = _PIECE) -> Iterator[bytes]:
     """Yield the body as it comes, not decoded: where the connection breaks, nothing that was received is lost."""
-    read = getattr(response.raw, "read1", response.raw.read)  # urllib3 below 2 has no read1
+    read = getattr(response.raw, "read1", response.raw.read)  # urllib3 below 2.2 has no read1
     while piece := read(size, decode_content=False):
         yield piece
 
