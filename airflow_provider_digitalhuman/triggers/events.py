@@ -64,6 +64,17 @@ def task_of(event: Any) -> VideoTask:
     raise error
 
 
+def ended_by_vendor(error: DigitalHumanError) -> bool:
+    """Return whether ``error`` is the vendor's own word about the video, so that nobody need ask again.
+
+    All else can come from where the triggerer runs: another network, proxy, CA file, connection or HTTP client than the
+    worker's. An answer that the worker gets decides then.
+
+    :param error: the error of :func:`task_of`.
+    """
+    return isinstance(error, VideoFailedError)
+
+
 def video_task_id_of(event: Any) -> str | None:
     """Return the vendor's ID of the task that was waited for; None where the event does not name it."""
     video_task_id = event.get("video_task_id") if isinstance(event, dict) else None

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_digitalhuman import exceptions
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
@@ -12,7 +13,14 @@ from airflow_provider_digitalhuman.exceptions import (
     VideoFailedError,
     WaitTimeoutError,
 )
-from airflow_provider_digitalhuman.triggers.events import Event, event_of, task_of, times_of, video_task_id_of
+from airflow_provider_digitalhuman.triggers.events import (
+    Event,
+    ended_by_vendor,
+    event_of,
+    task_of,
+    times_of,
+    video_task_id_of,
+)
 from airflow_provider_digitalhuman.waiting.decision import Done, Failed
 
 URL = "https://cdn.example.com/v.mp4?sign=s3cr3t"
@@ -102,3 +110,20 @@ def test_event_names_video_task_that_was_waited_for() -> None:
 @pytest.mark.parametrize("event", [None, "completed", {}, {"video_task_id": None}, {"video_task_id": 7}])
 def test_event_without_readable_id_names_none(event: Any) -> None:
     assert video_task_id_of(event) is None
+
+
+ERRORS = [kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, DigitalHumanError)]
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_only_failed_video_is_vendors_own_word(kind: type[DigitalHumanError]) -> None:
+    with pytest.raises(DigitalHumanError) as caught:
+        task_of(carried(Failed(kind("It ended."))))
+    assert ended_by_vendor(caught.value) is (kind is VideoFailedError)
+
+
+@pytest.mark.parametrize("event", [None, {}, {"status": "failed", "error": "NewerError", "message": "Something new"}])
+def test_event_that_is_not_understood_is_not_vendors_own_word(event: Any) -> None:
+    with pytest.raises(DigitalHumanError) as caught:
+        task_of(event)
+    assert not ended_by_vendor(caught.value)
