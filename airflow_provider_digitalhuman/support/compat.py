@@ -125,7 +125,9 @@ def _read_variable_2(key: str) -> str | None:
 def is_current_try(ti: Any) -> bool:
     """Tell whether Airflow takes this try for the running one (below 3.3; from there on its API refuses any other)."""
     if AIRFLOW < (3, 0):
-        return bool(_running_try_2(ti) == ti.try_number)
+        running = _running_try_2(ti)
+        # Without a job of its own: `dag.test()` or `airflow tasks test`, which write no state, and give up no try.
+        return bool(running == ti.try_number or (running is None and ti.job_id is None))
     return _state_3(ti) == "running"
 
 
