@@ -32,7 +32,7 @@ def checked_seconds(argument: str, value: Any, *, zero_allowed: bool = False) ->
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and not math.isnan(seconds)
     if is_number and (0 < seconds <= LONGEST_SECONDS or (zero_allowed and seconds == 0)):
-        return float(seconds)
+        return seconds
     raise InvalidRequestError(
         f"{argument}={value!r} cannot be used: give {'no negative' if zero_allowed else 'a positive'} number of seconds"
         f" or a timedelta, {LONGEST_SECONDS:.0f} seconds at most, such as {argument}=600 or"
