@@ -69,9 +69,10 @@ class CreateDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOper
     :param wait_for_completion: go on until the video is made; else end when it is submitted.
     :param deferrable: wait in the triggerer, without a worker slot. Default: Airflow's ``[operators]
         default_deferrable``.
-    :param poll_interval: seconds between two queries of a young task, more for an older one; None takes what the vendor
-        asks for, 5 to 10.
-    :param timeout: seconds that one try waits. Another try, or a clear, goes on waiting for the same video.
+    :param poll_interval: seconds or a timedelta between two queries of a young task, more for an older one; None takes
+        what the vendor asks for, 5 to 10.
+    :param timeout: seconds or a timedelta that one try waits. Another try, or a clear, goes on waiting for the same
+        video.
     :param end_from_trigger: with ``deferrable``, let the triggerer end the task when the video is completed, without
         another worker. Airflow then announces no outlets, runs no success callback and reports no lineage, so
         ``outlets``, ``on_success_callback`` and ``destination`` are refused; and no record tells that the task has

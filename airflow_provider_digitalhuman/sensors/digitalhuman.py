@@ -77,9 +77,9 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
         a worker; with ``start_from_trigger``, no worker is needed at all. Airflow then announces no outlets and runs no
         success callback, so ``outlets`` and ``on_success_callback`` are refused. Below Airflow 3.3, and with
         ``do_xcom_push=False``, a worker ends the task.
-    :param poke_interval: seconds between two queries. None: 5 to 10 as the vendor asks, growing with the task's age;
-        60 in reschedule mode. A number is taken as it is (10 at least in reschedule mode), except when deferrable:
-        then it is spread by a third and grows, up to four times.
+    :param poke_interval: seconds or a timedelta between two queries. None: 5 to 10 as the vendor asks, growing with the
+        task's age; 60 in reschedule mode. A number is taken as it is (10 at least in reschedule mode), except when
+        deferrable: then it is spread by a third and grows, up to four times.
     """
 
     template_fields: Sequence[str] = ("video_task_id", "digitalhuman_conn_id")
