@@ -5,6 +5,8 @@ and takes much longer than to import them.
 """
 
 import airflow_provider_digitalhuman.connection.transport
+import airflow_provider_digitalhuman.ledger.fingerprint_legacy
+import airflow_provider_digitalhuman.ledger.signature_warning
 import airflow_provider_digitalhuman.operators.digitalhuman
 import airflow_provider_digitalhuman.operators.run
 import airflow_provider_digitalhuman.sensors.digitalhuman
