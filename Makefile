@@ -14,7 +14,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 
-.PHONY: help setup demo up down test lint format matrix chaos upgrades mutation bench constraints clean
+.PHONY: help setup demo up down test unit slowest lint format matrix chaos upgrades mutation bench constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,13 +43,26 @@ up: $(READY) ## Start Airflow with its UI and the sandbox, and leave them runnin
 down: $(READY) ## End what `make up` started
 	@$(PY) -m tools.demo down
 
-test: lint ## Run all checks and tests
-	$(PY) -m pytest tests/unit tests/sandbox tests/integrations tests/airflow tests/chaos $(PYTEST_ARGS)
+# Tests on a real Airflow measure and kill its processes, so they run one after the other, with nothing beside them.
+# With PYTEST_ARGS, such as -k, a part may have no test at all: pytest ends with 5 then.
+NO_TESTS_OK = $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 
-lint: $(READY) ## Check style and types
+test: lint ## Run all checks and tests
+	$(PY) -m pytest -n 2 --dist worksteal tests/unit tests/sandbox tests/integrations $(PYTEST_ARGS) $(NO_TESTS_OK)
+	$(PY) -m pytest tests/airflow $(PYTEST_ARGS) $(NO_TESTS_OK)
+	$(PY) -m pytest tests/chaos $(PYTEST_ARGS) $(NO_TESTS_OK)
+
+unit: $(READY) ## Run the unit tests (under two minutes)
+	$(PY) -m pytest -n 2 --dist worksteal tests/unit $(PYTEST_ARGS)
+
+slowest: $(READY) ## Run all tests that need no real Airflow, and list the twenty slowest
+	$(PY) -m pytest -n 2 --dist worksteal -q --durations=20 tests/unit tests/sandbox tests/integrations $(PYTEST_ARGS)
+
+lint: $(READY) ## Check style, types, and who imports whom
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 format: $(READY) ## Put all files into the project's format
 	$(PY) -m ruff check --fix .
@@ -64,7 +77,7 @@ chaos: $(READY) ## Kill, freeze and break a real Airflow at the worst moments, a
 upgrades: $(READY) ## Upgrade a real Airflow to 3.3 with videos in the making (FROM="2.11": from it; `make matrix` sets the old ones up)
 	$(PY) -m tests.chaos --upgrades $(FROM)
 
-mutation: $(READY) ## Change the money core spot by spot, and show what no test notices (MODULES="waiting": in it)
+mutation: $(READY) ## Change the money core in one place at a time, and list what no test detects (MODULES="waiting": in it)
 	$(PY) -m tools.mutation $(MODULES)
 
 bench: $(READY) ## Measure beside other providers, about 20 minutes (PARTS="waiting imports download triggerer airflow": those)
@@ -76,4 +89,4 @@ constraints: $(READY) ## Write constraints/ again, with the newest versions that
 
 clean: ## Remove everything that make has made
 	@if [ -f $(READY) ]; then $(PY) -m tools.demo down; fi
-	rm -rf .venv .venv-* .work demo-output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .work demo-output dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

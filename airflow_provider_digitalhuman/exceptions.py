@@ -38,7 +38,10 @@ class InvalidConnectionError(DigitalHumanError, ValueError):
 
 
 class ConnectionMissingError(DigitalHumanError):
-    """Airflow has no connection of this ID, or could not look it up: it does not tell the one from the other."""
+    """Airflow has no connection of this ID, could not look it up, or the triggerer could not use it.
+
+    Airflow does not tell the first two from each other.
+    """
 
 
 class ServiceUnreachableError(DigitalHumanError):

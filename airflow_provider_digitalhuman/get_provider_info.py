@@ -106,6 +106,7 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
+        "cli": ["airflow_provider_digitalhuman.ledger.airflow_cli.get_commands"],
         "config": {
             "digitalhuman": {
                 "description": "Settings of the DigitalHuman provider.",

@@ -43,7 +43,7 @@ NOTES = {"deferred": " (submitted; the triggerer waits for the video, no worker 
 
 
 class DemoError(RuntimeError):
-    """The demo's result is not what it must be."""
+    """The demo's result is wrong."""
 
 
 def say(message: str) -> None:
@@ -115,22 +115,31 @@ def running_airflow(port: int | None = None, *, serve_logs: bool = False) -> Ite
 
 
 def run() -> None:
-    """Make one video, check it and tell what it cost."""
+    """Make one video, check it and print what it cost."""
     if leaders_alive(HOME):
         raise DemoError("an Airflow that `make up` started is still running here; end it first with `make down`")
-    shutil.rmtree(HOME, ignore_errors=True)  # an earlier demo that was interrupted must not go on in this one
+    shutil.rmtree(HOME, ignore_errors=True)  # the rest of an interrupted demo must not become part of this one
     with running_airflow() as (airflow, sandbox):
         airflow.wait_until_dag_parsed(DAG_ID)
-        say(f"DAG {DAG_ID} is there; triggering it")
-        run_id = airflow.trigger(DAG_ID)
-        _follow(airflow, run_id)
-        video_task_id = str(airflow.xcom(DAG_ID, run_id, "create_video"))
-        say(f"The task create_video returned the vendor's task ID: {video_task_id}")
-        path = _archived_file(airflow, run_id)
-        duration = _check(path, airflow.xcom(DAG_ID, run_id, "create_video", key="video_task")["md5"], sandbox)
+        path, duration = _make_video(airflow, sandbox)
         charged = _charged(sandbox)
         say("Ending Airflow and the sandbox")
         airflow.stop()
+    _print_result(path, duration, charged)
+
+
+def _make_video(airflow: AirflowCluster, sandbox: Sandbox) -> tuple[Path, float]:
+    """Run the DAG; return the archived file and its duration."""
+    say(f"DAG {DAG_ID} is parsed; triggering it")
+    run_id = airflow.trigger(DAG_ID)
+    _follow(airflow, run_id)
+    video_task_id = str(airflow.xcom(DAG_ID, run_id, "create_video"))
+    say(f"The task create_video returned the vendor's task ID: {video_task_id}")
+    path = _archived_file(airflow, run_id)
+    return path, _check(path, airflow.xcom(DAG_ID, run_id, "create_video", key="video_task")["md5"], sandbox)
+
+
+def _print_result(path: Path, duration: float, charged: int) -> None:
     print(
         f"""
 The video:   {_relative(path)} ({duration:.1f} s, {path.stat().st_size:,} bytes, MD5 as reported)
@@ -142,7 +151,7 @@ In the UI:   make up      starts Airflow with this run in it and prints the addr
 
 
 def up() -> None:
-    """Start everything, detached, and tell where the UI is."""
+    """Start everything, detached, and print where the UI is."""
     if leaders_alive(HOME):
         say("Already running; end it with `make down`.")
         return
@@ -165,17 +174,17 @@ def down() -> None:
 
 
 def _follow(airflow: AirflowCluster, run_id: str) -> None:
-    """Wait for the end of the run and tell each change of a task's state."""
+    """Wait for the end of the run and report each change of a task's state."""
     seen: dict[str, str] = {}
 
-    def tell(_run: dict[str, Any]) -> None:
+    def report_changes(_run: dict[str, Any]) -> None:
         for instance in airflow.task_instances(DAG_ID, run_id):
             name, state = instance["task_id"], instance["state"]
             if state and seen.get(name) != state:
                 seen[name] = state
                 say(f"  task {name}: {state}{NOTES.get(state, '')}")
 
-    ended = airflow.wait_for_run(DAG_ID, run_id, timeout=180, on_poll=tell)
+    ended = airflow.wait_for_run(DAG_ID, run_id, timeout=180, on_poll=report_changes)
     if ended["state"] != "success":
         logs = [airflow.task_log(DAG_ID, run_id, name) for name, state in seen.items() if state == "failed"]
         raise DemoError("the DAG run failed:\n" + "\n".join(logs)[-4000:])
@@ -187,21 +196,21 @@ def _archived_file(airflow: AirflowCluster, run_id: str) -> Path:
 
 
 def _check(path: Path, reported_md5: str, sandbox: Sandbox) -> float:
-    """Compare the file with what the server said and with the speech; return its duration."""
+    """Compare the file with the reported MD5 and with the speech; return its duration."""
     md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     if md5 != reported_md5:
         raise DemoError(f"{path}: MD5 is {md5}, the server reported {reported_md5}")
     speech = path.with_suffix(".speech")
     try:
         speech.write_bytes(requests.get(sandbox.sample_audio_url, timeout=60).content)
-        wanted = _duration(speech)
+        expected = _duration(speech)
     finally:
         speech.unlink(missing_ok=True)
-    got = _duration(path)
-    if abs(got - wanted) > 0.2:
-        raise DemoError(f"{path}: lasts {got:.2f} s, the speech {wanted:.2f} s")
-    say(f"The file is whole (MD5 {md5}) and lasts {got:.2f} s, the speech {wanted:.2f} s")
-    return got
+    duration = _duration(path)
+    if abs(duration - expected) > 0.2:
+        raise DemoError(f"{path}: lasts {duration:.2f} s, the speech {expected:.2f} s")
+    say(f"The file is complete (MD5 {md5}) and lasts {duration:.2f} s, the speech {expected:.2f} s")
+    return duration
 
 
 def _duration(path: Path) -> float:
@@ -216,10 +225,10 @@ def _duration(path: Path) -> float:
 
 
 def _charged(sandbox: Sandbox) -> int:
-    book = sandbox.ledger()
-    charged = int(book["charged"])
+    ledger = sandbox.ledger()
+    charged = int(ledger["charged"])
     if charged != 1:
-        raise DemoError(f"exactly one video must have been charged, but the ledger says: {json.dumps(book, indent=2)}")
+        raise DemoError(f"exactly one video must have been charged, but the ledger is: {json.dumps(ledger, indent=2)}")
     return charged
 
 

@@ -1,4 +1,4 @@
-"""`make matrix`: the unit tests and the main job on every supported Airflow, each in an environment of its own."""
+"""`make matrix`: the unit tests and the main job on every supported Airflow, each in its own environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP_TIMEOUT = 900.0
 
 
 class Row(NamedTuple):
-    """What came of one Airflow."""
+    """The results of one Airflow series."""
 
     series: str
     setup: str
@@ -27,18 +27,18 @@ class Row(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether every step ended well."""
+        """Whether every step succeeded."""
         return (self.setup, self.unit_tests, self.real_run) == ("ok", "ok", "ok")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Try the series named by the arguments, or all; 0 if all of them pass."""
+    """Test the series named by the arguments, or all; return 0 if all of them pass."""
     parser = argparse.ArgumentParser(prog="python -m tools.matrix", description=__doc__)
     parser.add_argument("series", nargs="*", help=f"default: all of {', '.join(_ordered(SERIES))}")
     chosen = parser.parse_args(arguments).series or _ordered(SERIES)
     if unknown := set(chosen) - set(SERIES):
         parser.error(f"no constraints for Airflow {', '.join(sorted(unknown))}")
-    rows = [_try(series) for series in chosen]
+    rows = [_test_series(series) for series in chosen]
     print(_table(rows))
     return 0 if all(row.passed for row in rows) else 1
 
@@ -47,14 +47,16 @@ def _ordered(series: Sequence[str]) -> list[str]:
     return sorted(series, key=lambda text: [int(part) for part in text.split(".")])
 
 
-def _try(series: str) -> Row:
+def _test_series(series: str) -> Row:
     started = time.monotonic()
     python = ROOT / f".venv-{series}" / "bin" / "python"
     setup = _set_up(series, python)
     unit_tests = real_run = "-"
     if setup == "ok":
-        unit_tests = _step(f"Airflow {series}: unit tests", [str(python), "-m", "pytest", "-q", "tests/unit"])
-        # The harness itself runs here; only Airflow's processes run with the other interpreter.
+        unit_tests = _step(
+            f"Airflow {series}: unit tests", [str(python), "-m", "pytest", "-q", "-n", "2", "tests/unit"]
+        )
+        # pytest runs with this interpreter; only Airflow's processes run with the other one.
         tests = ["tests/airflow/test_main_job.py", "tests/airflow/test_ledger_cli.py"]
         job = [sys.executable, "-m", "pytest", "-q", *tests, f"--airflow-python={python}"]
         real_run = _step(f"Airflow {series}: the main job on a real Airflow", job)
@@ -62,11 +64,11 @@ def _try(series: str) -> Row:
 
 
 def _set_up(series: str, python: Path) -> str:
-    """Make the environment, once and again when what it installs has changed."""
+    """Create the environment, and again whenever what it installs has changed."""
     constraints = ROOT / "constraints" / f"airflow-{series}.txt"
-    wanted = hashlib.sha256(constraints.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    expected = hashlib.sha256(constraints.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
     stamp = python.parent.parent / ".ready"
-    if stamp.exists() and stamp.read_text() == wanted:
+    if stamp.exists() and stamp.read_text() == expected:
         return "ok"
     uv = [sys.executable, "-m", "uv"]
     venv = [*uv, "venv", "--quiet", "--allow-existing", "--python", _interpreter(series), str(python.parent.parent)]
@@ -75,17 +77,17 @@ def _set_up(series: str, python: Path) -> str:
     for command in (venv, [*install, *pins, "apache-airflow-providers-standard", "--editable", ".[test]"]):
         if (outcome := _step(f"Airflow {series}: setting up {python.parent.parent.name}", command)) != "ok":
             return outcome
-    stamp.write_text(wanted)
+    stamp.write_text(expected)
     return "ok"
 
 
 def _interpreter(series: str) -> str:
-    """Airflow 2.11 ends at Python 3.12."""
+    """Return the Python for this series: Airflow 2.11 supports up to 3.12."""
     return "3.12" if series == "2.11" and sys.version_info >= (3, 13) else sys.executable
 
 
-def _step(what: str, command: list[str]) -> str:
-    print(f"\n==> {what}", flush=True)
+def _step(title: str, command: list[str]) -> str:
+    print(f"\n==> {title}", flush=True)
     try:
         done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=STEP_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What `make mutation` changes: every spot of a module's source whose change somebody would pay for."""
+"""The mutants of `make mutation`: one for each small change of a module's source that a test should detect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Mutant(NamedTuple):
     """One change of one module.
 
     :param line: in the module as it is.
-    :param change: where, and what becomes of what; the name under which it can be judged.
+    :param change: where, and what is replaced by what; its key in judged.json.
     :param source: the whole module with the change.
     """
 
@@ -47,14 +47,14 @@ _ARITHMETIC: Final[dict[type[ast.operator], type[ast.operator]]] = {
 }
 
 Change = tuple[Any, str]
-"""The node that comes in the place of another, and how that is shown."""
+"""The node that replaces another one, and the description of this change."""
 
 
 def mutants_of(source: str) -> list[Mutant]:
-    """Return every change of ``source``. Docstrings, texts for people and type hints are left alone."""
+    """Return every change of ``source``. Docstrings, messages and type hints are not changed."""
     tree = ast.parse(source)
     mutants, seen = [], Counter[str]()
-    for place, line, parent, field, index, (new, shown) in list(_spots(tree, "")):
+    for place, line, parent, field, index, (new, shown) in list(_places(tree, "")):
         change = f"{place or 'module'}: {shown}"
         seen[change] += 1
         number = f" (no. {seen[change]})" if seen[change] > 1 else ""
@@ -73,20 +73,20 @@ def _swap(parent: ast.AST, field: str, index: int | None, new: Any) -> Any:
     return old
 
 
-def _spots(parent: ast.AST, place: str) -> Iterator[tuple[str, int, ast.AST, str, int | None, Change]]:
+def _places(parent: ast.AST, place: str) -> Iterator[tuple[str, int, ast.AST, str, int | None, Change]]:
     for field, held in ast.iter_fields(parent):
         if field in ("annotation", "returns", "decorator_list", "bases"):
             continue
         for index, node in enumerate(held) if isinstance(held, list) else [(None, held)]:
-            if not isinstance(node, ast.AST) or _is_left_alone(node, parent):
+            if not isinstance(node, ast.AST) or _is_skipped(node, parent):
                 continue
             for change in _changes(node, parent):
                 yield place, getattr(node, "lineno", 0), parent, field, index, change
             name = node.name if isinstance(node, ast.ClassDef | ast.FunctionDef) else ""
-            yield from _spots(node, f"{place}.{name}".strip("."))
+            yield from _places(node, f"{place}.{name}".strip("."))
 
 
-def _is_left_alone(node: ast.AST, parent: ast.AST) -> bool:
+def _is_skipped(node: ast.AST, parent: ast.AST) -> bool:
     match node:
         case ast.Expr(value=ast.Constant()) | ast.JoinedStr() | ast.Assert() | ast.If(test=ast.Name("TYPE_CHECKING")):
             return True
@@ -95,28 +95,40 @@ def _is_left_alone(node: ast.AST, parent: ast.AST) -> bool:
         case ast.Assign(targets=[ast.Name("__slots__")]):
             return True
         case ast.Assign(value=ast.Subscript() | ast.BinOp(op=ast.BitOr()) | ast.Call(func=ast.Name("TypeVar"))):
-            return isinstance(parent, ast.Module)  # another name of a type
+            return isinstance(parent, ast.Module)  # a type alias
     return False
 
 
 def _changes(node: ast.AST, parent: ast.AST) -> Iterator[Change]:
-    """Yield what can take the place of ``node``."""
+    """Yield what can replace ``node``."""
+    yield from _expression_changes(node, parent)
+    yield from _collection_changes(node, parent)
+    yield from _condition_changes(node)
+    if isinstance(node, ast.stmt) and not isinstance(parent, ast.Module):
+        yield from _statement_changes(node)
+
+
+def _expression_changes(node: ast.AST, parent: ast.AST) -> Iterator[Change]:
     match node:
-        case ast.Constant(value) if not _is_left_out_anyway(node, parent):
+        case ast.Constant(value) if not _is_covered_elsewhere(node, parent):
             for other in _other_values(value):
                 yield ast.Constant(other), f"{value!r} -> {other!r} in {_shown(parent)}"
         case ast.Compare(left, ops, comparators):
             for index, op in enumerate(ops):
                 swapped = [*ops[:index], _COMPARISONS[type(op)](), *ops[index + 1 :]]
-                yield _instead(node, ast.Compare(left, swapped, comparators))
+                yield _replaced(node, ast.Compare(left, swapped, comparators))
         case ast.BoolOp(op, values):
-            yield _instead(node, ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values))
+            yield _replaced(node, ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values))
         case ast.UnaryOp(ast.Not() | ast.USub(), operand):
-            yield _instead(node, operand)
+            yield _replaced(node, operand)
         case ast.BinOp(left, op, right) if type(op) in _ARITHMETIC:
-            yield _instead(node, ast.BinOp(left, _ARITHMETIC[type(op)](), right))
+            yield _replaced(node, ast.BinOp(left, _ARITHMETIC[type(op)](), right))
         case ast.AugAssign(target, op, value) if type(op) in _ARITHMETIC:
-            yield _instead(node, ast.AugAssign(target, _ARITHMETIC[type(op)](), value))
+            yield _replaced(node, ast.AugAssign(target, _ARITHMETIC[type(op)](), value))
+
+
+def _collection_changes(node: ast.AST, parent: ast.AST) -> Iterator[Change]:
+    match node:
         case ast.Tuple(members) | ast.Set(members) | ast.List(members) | ast.MatchOr(members):
             if isinstance(getattr(node, "ctx", ast.Load()), ast.Load) and not isinstance(parent, ast.Subscript):
                 for index, member in enumerate(members):
@@ -126,28 +138,30 @@ def _changes(node: ast.AST, parent: ast.AST) -> Iterator[Change]:
             for index, (key, value) in enumerate(zip(keys, values, strict=True)):
                 less = ast.Dict([*keys[:index], *keys[index + 1 :]], [*values[:index], *values[index + 1 :]])
                 yield less, f"{_shown(key or value)} left out"
+
+
+def _condition_changes(node: ast.AST) -> Iterator[Change]:
+    match node:
         case ast.If(test) | ast.While(test) | ast.IfExp(test) | ast.match_case(guard=ast.expr() as test):
-            if not isinstance(test, ast.UnaryOp | ast.Compare | ast.Constant):  # which are changed themselves
+            if not isinstance(test, ast.UnaryOp | ast.Compare | ast.Constant):  # these have changes of their own
                 field = "guard" if isinstance(node, ast.match_case) else "test"
-                turned = ast.UnaryOp(ast.Not(), test)
-                yield _copy(node, **{field: turned}), f"if {_shown(test)} -> if {_shown(turned)}"
-    if isinstance(node, ast.stmt) and not isinstance(parent, ast.Module):
-        yield from _statement_changes(node)
+                negated = ast.UnaryOp(ast.Not(), test)
+                yield _copy(node, **{field: negated}), f"if {_shown(test)} -> if {_shown(negated)}"
 
 
 def _statement_changes(node: ast.stmt) -> Iterator[Change]:
     match node:
         case ast.Return(ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
-            yield _instead(node, ast.Return(ast.Constant(None)))
+            yield _replaced(node, ast.Return(ast.Constant(None)))
         case ast.Assign() | ast.AnnAssign(value=ast.expr()) | ast.AugAssign() | ast.Expr(ast.Call()) | ast.Raise():
             yield ast.Pass(), f"{_shown(node)} left out"
         case ast.Continue() | ast.Break() | ast.Delete():
             yield ast.Pass(), f"{_shown(node)} left out"
 
 
-def _is_left_out_anyway(node: ast.Constant, parent: ast.AST) -> bool:
+def _is_covered_elsewhere(node: ast.Constant, parent: ast.AST) -> bool:
     if isinstance(parent, ast.Compare):
-        return node.value is None  # the comparison is turned round
+        return node.value is None  # the comparison itself is changed
     return isinstance(parent, ast.Tuple | ast.Set | ast.List) or (isinstance(parent, ast.Dict) and node in parent.keys)
 
 
@@ -160,7 +174,7 @@ def _other_values(value: Any) -> list[Any]:
         case float():
             return [value * 1.1 or 1.0]
         case str():
-            return [] if " " in value else [value + "XX"]  # a text for people
+            return [] if " " in value else [value + "XX"]  # a message
         case bytes():
             return [value + b"XX"]
         case None:
@@ -174,7 +188,7 @@ def _copy(node: Any, **changes: Any) -> Any:
     return changed
 
 
-def _instead(old: ast.AST, new: ast.AST) -> Change:
+def _replaced(old: ast.AST, new: ast.AST) -> Change:
     return new, f"{_shown(old)} -> {_shown(new)}"
 
 

@@ -1,7 +1,7 @@
-"""`make mutation`: changes the money core one spot at a time, and shows the changes that no test notices.
+"""`make mutation`: changes the money core in one place at a time, and lists the changes that no test detects.
 
-A warm parent process has Airflow imported already and forks once per change. The checkout is only read: each of the two
-processes at a time works in a copy of its own.
+The parent process imports Airflow once and forks for each change. The checkout is only read: each of the two processes
+works in its own copy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tools.mutants import Mutant, mutants_of
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = "airflow_provider_digitalhuman"
 TESTS: Final[dict[str, tuple[str, ...]]] = {
-    "ledger/fingerprint": ("ledger/test_fingerprint", "test_golden"),
+    "ledger/fingerprint": ("api/test_request_table", "ledger/test_fingerprint", "test_golden"),
     "ledger/signed_urls": ("ledger/test_fingerprint",),
     "ledger/submission": (
         "ledger/test_submission",
@@ -35,26 +35,39 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         "hooks/test_recorded_submission",
         "operators/test_not_durable",
     ),
-    "ledger/record": ("ledger/test_record", "test_golden", "ledger/test_stores", "ledger/test_submission"),
+    "ledger/stored_record": ("ledger/test_submission", "ledger/test_stores"),
+    "ledger/decision": ("ledger/test_decision", "ledger/test_submission"),
+    "ledger/record": (
+        "ledger/test_record",
+        "ledger/test_decision",
+        "test_golden",
+        "ledger/test_stores",
+        "ledger/test_submission",
+    ),
     "api/response": ("api/test_response", "test_golden"),
+    "api/reader": ("api/test_possible_ids", "api/test_wire_forms_of_text", "api/test_reader"),
+    "api/meanings": ("api/test_meanings",),
+    "api/possible_ids": ("api/test_possible_ids", "api/test_reader"),
+    "api/head": ("api/test_possible_ids",),
+    "api/request": ("api/test_request_table", "api/test_request"),
     "waiting/decision": ("waiting/test_decision",),
     "triggers/events": ("triggers/test_events", "test_golden"),
 }
-"""Module of the money core -> files in tests/unit, those first that find most."""
+"""Module of the money core -> files in tests/unit, those that detect most changes first."""
 JUDGED: Final = ROOT / "tests" / "mutation" / "judged.json"
-"""Module -> change, as it is printed -> why nothing that matters can differ."""
-LEAST_KILLED: Final = 0.95
+"""Module -> change, as it is printed -> why the change makes no difference that matters."""
+MINIMUM_KILLED: Final = 0.95
 OUTPUT: Final = "output.txt"
-"""Of the tests, in a copy of the checkout."""
-AT_ONCE: Final = 2
-LONGEST_RUN: Final = 5.0
-"""A run may take so many times as long as without a change, and 20 s more."""
+"""File with the output of the tests, in a copy of the checkout."""
+PROCESSES: Final = 2
+RUN_TIME_FACTOR: Final = 5.0
+"""A run may take this many times as long as without a change, plus 20 s."""
 MEMORY: Final = 8 << 30
-"""Bytes of address space of a run: a change can make an endless list."""
+"""Limit of a run's address space in bytes: a change can build an endless list."""
 
 
 class Copy:
-    """A copy of the checkout, and the run of the tests that is going on in it."""
+    """A copy of the checkout, and the current run of the tests in it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,7 +76,7 @@ class Copy:
         self.started = 0.0
 
     def run(self, module: Path, source: str, tests: Sequence[str]) -> None:
-        """Start the tests on ``source`` in the place of ``module``, in a process of its own."""
+        """Start the tests with ``source`` as the content of ``module``, in a process of its own."""
         path = self.path / PACKAGE / module
         path.write_text(source)
         for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
@@ -109,33 +122,33 @@ def _run_tests(root: Path, tests: Sequence[str]) -> NoReturn:
 
 
 def _warm_up(root: Path, tests: Sequence[str]) -> None:
-    """Import what the tests import, and forget what is the provider's own or a test's."""
+    """Import what the tests import, then drop the modules of the provider and of the tests."""
     from hypothesis import Phase, settings
 
-    # An example that fails is enough: the smallest one would take its time.
+    # One failing example is enough: shrinking it would take long.
     settings.register_profile("mutation", deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate))
     os.environ["HYPOTHESIS_PROFILE"] = "mutation"
     if _pytest(root, "--collect-only", *tests):
         raise SystemExit(f"The tests cannot be collected:\n{(root / OUTPUT).read_text()}")
     for name in [name for name in sys.modules if name.split(".")[0] in (PACKAGE, "tests")]:
         del sys.modules[name]
-    gc.freeze()  # the runs need not look for garbage in what they inherit
+    gc.freeze()  # the garbage collector of a run skips what it inherits
 
 
 def _outcomes(module: Path, tests: Sequence[str], copies: Sequence[Copy]) -> Iterator[tuple[Mutant, str]]:
     source = (ROOT / PACKAGE / module).read_text()
-    for place in copies:  # which also keeps what is compiled
+    for place in copies:  # this also leaves the compiled files
         place.run(module, source, tests)
         while (outcome := place.ended(600.0)) is None:
             time.sleep(0.01)
         if outcome != "survived":
             raise SystemExit(f"The tests fail without a change:\n{(place.path / OUTPUT).read_text()}")
-        longest = LONGEST_RUN * (time.monotonic() - place.started) + 20.0
-    left, running = mutants_of(source), dict[Copy, Mutant]()
-    while left or running:
+        longest = RUN_TIME_FACTOR * (time.monotonic() - place.started) + 20.0
+    waiting, running = mutants_of(source), dict[Copy, Mutant]()
+    while waiting or running:
         for place in copies:
-            if place not in running and left:
-                running[place] = left.pop(0)
+            if place not in running and waiting:
+                running[place] = waiting.pop(0)
                 place.run(module, running[place].source, tests)
             if place in running and (outcome := place.ended(longest)):
                 yield running.pop(place), outcome
@@ -144,7 +157,7 @@ def _outcomes(module: Path, tests: Sequence[str], copies: Sequence[Copy]) -> Ite
         (place.path / PACKAGE / module).write_text(source)
 
 
-def _try(module: str, copies: Sequence[Copy], judged: dict[str, str]) -> bool:
+def _test_module(module: str, copies: Sequence[Copy], judged: dict[str, str]) -> bool:
     path = Path(f"{module}.py")
     counts, unjudged, matched = Counter[str](), 0, set()
     for mutant, outcome in _outcomes(path, _test_files(module), copies):
@@ -165,7 +178,7 @@ def _try(module: str, copies: Sequence[Copy], judged: dict[str, str]) -> bool:
     )
     for change in judged.keys() - matched:
         print(f"  judged, but not among the survivors: {change}")
-    return share >= LEAST_KILLED
+    return share >= MINIMUM_KILLED
 
 
 def _test_files(module: str) -> list[str]:
@@ -173,7 +186,7 @@ def _test_files(module: str) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Change the modules that the arguments name, or all; 0 if enough of the changes are noticed."""
+    """Mutate the modules named by the arguments, or all; return 0 if enough of the changes are detected."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutation", description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"default: all of {', '.join(TESTS)}")
     modules = [name.removesuffix(".py") for name in parser.parse_args(arguments).modules] or list(TESTS)
@@ -182,9 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judged = json.loads(JUDGED.read_text())
     with tempfile.TemporaryDirectory(prefix="mutation-") as temporary:
         os.environ["AIRFLOW_HOME"] = f"{temporary}/airflow"
-        copies = [Copy(Path(temporary, str(number))) for number in range(AT_ONCE)]
+        copies = [Copy(Path(temporary, str(number))) for number in range(PROCESSES)]
         _warm_up(copies[0].path, sorted({file for module in modules for file in _test_files(module)}))
-        passed = [_try(module, copies, judged.get(f"{module}.py", {})) for module in modules]
+        passed = [_test_module(module, copies, judged.get(f"{module}.py", {})) for module in modules]
         os.chdir(ROOT)
     return 0 if all(passed) else 1
 

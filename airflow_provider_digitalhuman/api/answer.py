@@ -6,26 +6,29 @@ database cannot keep.
 
 import json
 import math
+import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
-from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
+from airflow_provider_digitalhuman.api.charset import decoded_text
+from airflow_provider_digitalhuman.api.glossary import glossed
+from airflow_provider_digitalhuman.api.meanings import KNOWN_CODES
+from airflow_provider_digitalhuman.api.redact import excerpt, masked, redact_url
+from airflow_provider_digitalhuman.api.response import URL_ALIASES, VOCABULARY
+from airflow_provider_digitalhuman.api.retry_after import retry_after_seconds
+from airflow_provider_digitalhuman.api.values import hex_md5
 
-URL_ALIASES: Final = ("result_url", "resultUrl", "videoUrl")
-"""Other names that the field ``video_url`` goes by."""
-LONGEST_RETRY_AFTER: Final = 3600.0
-"""Seconds after which a server that has asked for more is asked again: finished videos live for about a day."""
 _DEEPEST: Final = 20
-_TAKEN_AS_IS: Final = frozenset({"id", "status", "code", "created", "md5", "video_url", *URL_ALIASES})
-"""The fields whose values the reading depends on."""
-_NAMES: Final = _TAKEN_AS_IS | {"data", "error", "message", "type"}
+_FOUND_BY: Final = frozenset({"id", "video_url", *URL_ALIASES})
+"""The fields that a task and its file are found by."""
+_NAMES: Final = _FOUND_BY | {"status", "code", "created", "md5", "data", "error", "message", "type"}
 _NOT_BY_CHANCE: Final = 16
 """Characters of a key that is in no ID and no URL by chance."""
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
     """An HTTP answer as it came.
 
     :param http_status: HTTP status code; 0 where none could be read.
@@ -35,6 +38,7 @@ class Answer(NamedTuple):
     :param secret: the key that was sent: should a server echo it, it is shown to nobody.
     :param wire: the bytes as they were received, head included, where the transport keeps them (for a create). Only
         IDs are looked for in there.
+    :param content_type: the ``Content-Type`` header.
     """
 
     http_status: int
@@ -43,37 +47,41 @@ class Answer(NamedTuple):
     location: str | None = None
     secret: str = ""
     wire: bytes = b""
+    content_type: str | None = None
 
     def __repr__(self) -> str:
         return f"Answer({self.describe()})"
 
     def retry_after_seconds(self) -> float | None:
-        """Return the seconds that ``Retry-After`` asks to wait, an hour at most; None if it is absent or no time."""
-        text = (self.retry_after or "").strip()
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = _seconds_until(text)
-        return min(seconds, LONGEST_RETRY_AFTER) if math.isfinite(seconds) and seconds >= 0 else None
+        """Return the seconds that ``Retry-After`` asks to wait, see :func:`retry_after_seconds`."""
+        return retry_after_seconds(self.retry_after)
 
     def describe(self) -> str:
-        """Return the answer for an error message: HTTP status and the start of the body, URLs redacted."""
-        body = excerpt(self.text())
-        return f"HTTP {self.http_status}, " + (f"body: {body}" if body else "empty body")
+        """Return the answer for an error message: HTTP status and the start of the body, URLs redacted.
+
+        Known words of the vendor's are followed by what they mean in English.
+        """
+        text = self.text()
+        body = excerpt(text)
+        return f"HTTP {self.http_status}, " + (glossed(f"body: {body}", text) if body else "empty body")
 
     def json_object(self) -> Mapping[str, Any] | None:
         """Return the body as a JSON object, as it may go to XCom and into a log; None if it is none."""
         try:
-            payload = json.loads(self.body)
-        except (ValueError, RecursionError):  # a bad encoding is a ValueError too
+            payload = json.loads(self.decoded())
+        except (ValueError, RecursionError):
             return None
         return _clean(payload, self.secret) if isinstance(payload, dict) else None
+
+    def decoded(self) -> str:
+        """Return the body as text, as it came: not to be shown."""
+        return decoded_text(self.body, self.content_type)
 
     def text(self) -> str:
         """Return the body for people to read: characters that JSON has escaped are shown as themselves."""
         payload = self.json_object()
-        text = self.body.decode("utf-8", "replace") if payload is None else json.dumps(payload, ensure_ascii=False)
-        return _masked(text, self.secret)
+        text = self.decoded() if payload is None else json.dumps(payload, ensure_ascii=False)
+        return masked(_storable(text), self.secret)
 
     def storable_id(self, text: str) -> str:
         """Return an ID out of this answer as the reader keeps IDs: storable, and without the key."""
@@ -81,20 +89,17 @@ class Answer(NamedTuple):
 
     def target(self) -> str:
         """Return where the answer redirects to, without the query string."""
-        return _masked(redact_url(self.location or "nowhere"), self.secret)
+        return masked(redact_url(self.location or "nowhere"), self.secret)
 
 
 def _clean(value: Any, secret: str, name: str | None = None, depth: int = 0) -> Any:
-    """Return ``value`` as it may go to XCom: what any database can keep, and without the key, should a server echo it.
-
-    What the task is found by is left alone if the key is so short that it can be in there by chance.
-    """
+    """Return ``value`` as it may go to XCom: storable in any database, and without the key that a server may echo."""
     if isinstance(value, str):
         text = _storable(value)
-        return text if name in _TAKEN_AS_IS and len(secret) < _NOT_BY_CHANCE else _masked(text, secret)
+        return text if len(secret) < _NOT_BY_CHANCE and _is_read(name, text) else masked(text, secret)
     if isinstance(value, float):
         return value if math.isfinite(value) else None  # NaN, Infinity, 1e999
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:  # more than Airflow's processes can tell each other
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:  # more than Airflow's processes can exchange
         return str(value)
     if not isinstance(value, dict | list):
         return value
@@ -105,8 +110,22 @@ def _clean(value: Any, secret: str, name: str | None = None, depth: int = 0) -> 
     cleaned = {}
     for key, item in value.items():
         name = _storable(key)
-        cleaned[name if name in _NAMES else _masked(name, secret)] = _clean(item, secret, name, depth + 1)
+        cleaned[name if name in _NAMES else masked(name, secret)] = _clean(item, secret, name, depth + 1)
     return cleaned
+
+
+def _is_read(name: str | None, text: str) -> bool:
+    """Whether the reading depends on this value of a field: a short key can be in there by chance."""
+    match name:
+        case "status":
+            return text.strip().lower() in VOCABULARY
+        case "code":
+            return text.strip() in KNOWN_CODES
+        case "created":
+            return re.fullmatch(r"\s*[0-9.]+\s*", text) is not None
+        case "md5":
+            return hex_md5(text) is not None
+    return name in _FOUND_BY
 
 
 def _storable(text: str) -> str:
@@ -114,16 +133,3 @@ def _storable(text: str) -> str:
     if text.isascii() and "\x00" not in text:
         return text
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-
-
-def _masked(text: str, secret: str) -> str:
-    return text.replace(secret, "***") if secret else text
-
-
-def _seconds_until(http_date: str) -> float:
-    try:
-        moment = parsedate_to_datetime(http_date)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return math.nan
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())

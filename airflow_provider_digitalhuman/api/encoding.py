@@ -3,10 +3,11 @@
 import zlib
 from typing import Final
 
-MAX_ANSWER: Final = 64 * 1024
-"""Bytes of an answer's head, and of its body, that are read; the API's answers have a few hundred."""
-MAX_CREATE_ANSWER: Final = 4 * 1024 * 1024
-"""Bytes of a create's answer that are read: a longer one may still hold the ID of a paid video."""
+MAX_ANSWER: Final = 4 * 1024 * 1024
+"""Bytes of an answer's body that are read, decoded or not. The API's answers have a few hundred, but an error text can
+be long, and a long answer can hold the ID of a paid video."""
+_GZIP: Final = b"\x1f\x8b"
+_COMPRESSIONS: Final = ("gzip", "x-gzip", "deflate")
 
 
 def bounded(size: int, most: int = MAX_ANSWER) -> int:
@@ -20,24 +21,47 @@ def bounded(size: int, most: int = MAX_ANSWER) -> int:
 
 
 def decoded(body: bytes, encoding: str, most: int = MAX_ANSWER) -> bytes:
-    """Return ``body`` without its ``Content-Encoding``; one that is not known is left.
+    """Return ``body`` without its ``Content-Encoding``; an encoding that is not known is left.
 
     :raises ValueError: if it grows beyond all measure.
     :raises zlib.error: if it is broken.
     """
-    if not _is_compressed(encoding):
-        return body
-    inflate = _inflater()
-    plain = inflate.decompress(body, most)
-    bounded(len(plain) + len(inflate.unconsumed_tail), most)
+    for compression in _compressions(encoding):
+        body = _inflated(body, compression, most)
+    return body
+
+
+def decoded_part(body: bytes, encoding: str, most: int = MAX_ANSWER) -> bytes:
+    """Return what can be decoded of a body that is broken or cut short; ``body`` itself where that is nothing."""
+    for compression in _compressions(encoding):
+        body = _inflated_part(body, compression, most) or body
+    return body
+
+
+def _compressions(encoding: str) -> list[str]:
+    """Return the compressions in the order in which they are undone, up to the first that is not known."""
+    known = []
+    for name in reversed([part.strip() for part in encoding.lower().split(",")]):
+        if name in _COMPRESSIONS:
+            known.append(name)
+        elif name not in ("", "identity"):
+            break
+    return known
+
+
+def _inflated(body: bytes, compression: str, most: int) -> bytes:
+    plain = b""
+    while body:
+        inflate = zlib.decompressobj(_window(body, compression))
+        plain += inflate.decompress(body, most)
+        bounded(len(plain) + len(inflate.unconsumed_tail), most)
+        rest = inflate.unused_data
+        body = rest if rest.startswith(_GZIP) else b""  # gzip may come in several members
     return plain
 
 
-def decoded_part(body: bytes, encoding: str, most: int = MAX_CREATE_ANSWER) -> bytes:
-    """Return what can be decoded of a body that is broken or cut short; ``body`` itself where that is nothing."""
-    if not _is_compressed(encoding):
-        return body
-    inflate, plain = _inflater(), bytearray()
+def _inflated_part(body: bytes, compression: str, most: int) -> bytes:
+    inflate, plain = zlib.decompressobj(_window(body, compression)), bytearray()
     try:
         for start in range(len(body)):  # byte by byte: a call that meets the broken one returns nothing
             plain += inflate.decompress(body[start : start + 1], most)
@@ -45,12 +69,10 @@ def decoded_part(body: bytes, encoding: str, most: int = MAX_CREATE_ANSWER) -> b
                 break
     except zlib.error:
         pass
-    return bytes(plain) or body
+    return bytes(plain)
 
 
-def _is_compressed(encoding: str) -> bool:
-    return encoding.lower() in ("gzip", "deflate")
-
-
-def _inflater() -> "zlib._Decompress":
-    return zlib.decompressobj(zlib.MAX_WBITS | 32)
+def _window(body: bytes, compression: str) -> int:
+    """Return what tells ``zlib`` the container; "deflate" comes with zlib's header, or without any."""
+    has_header = body.startswith(_GZIP) or (len(body) > 1 and body[0] & 15 == 8 and int.from_bytes(body[:2]) % 31 == 0)
+    return -zlib.MAX_WBITS if compression == "deflate" and not has_header else zlib.MAX_WBITS | 32

@@ -1,22 +1,22 @@
 """IDs in an answer that is no acceptance: broken, refused, or in a form that nobody has documented (contract F24, F25).
 
-A video may have been accepted under one of them. So they are looked for in whatever came, at any depth, also where it
-is no JSON as a whole.
+A video may have been accepted under one of them. So they are looked for in whatever came: at any depth of the body,
+also where it is no JSON as a whole, and in the head.
 """
 
 import json
 import re
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Any, Final
 
 from airflow_provider_digitalhuman.api.answer import Answer
-from airflow_provider_digitalhuman.api.encoding import MAX_CREATE_ANSWER
+from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER
+from airflow_provider_digitalhuman.api.head import header_ids
 
 _OTHER_NAMES: Final = ("taskid", "videoid", "projectid", "jobid")
 _ALL_NAMES: Final = ("id", *_OTHER_NAMES)
 """In the order of what they are worth; without the underscore, and in lower case."""
-# Of what only an error needs, the text alone: compiling it would cost every task process.
 _NAMED_ID: Final = (
     r'(?is)"((?:task_?|video_?|project_?|job_?)?id)"\s*:\s*\[?\s*(?:"((?:[^"\\]|\\.)*)"|(-?\d{1,40})(?=\s*[,}\]\r\n]))'
 )
@@ -32,33 +32,37 @@ _NO_TASK: Final = (
 _ID_LIKE: Final = r"(?!\w+://)\S{1,200}"
 
 
-def task_ids(answer: Answer, status_words: Collection[str], any_id: bool) -> tuple[str, ...]:
+def task_ids(answer: Answer, status_words: Set[str], any_id: bool) -> tuple[str, ...]:
     """Return the values that name a task in an answer that is no acceptance; the surest first.
 
     :param status_words: an ``id`` in an object whose ``status`` is one of them names a task, at any depth.
     :param any_id: whether any other ``id`` does as well, except inside ``error``: where the create would be sent again.
     """
     payload = _payload(answer)
-    if payload is None:  # no JSON: which object an ID belongs to cannot be told
+    if payload is None:  # no JSON: which object an ID belongs to is not known
         named = ("id",) if any_id or _has_status(answer, status_words) else ()
-        return _found(answer, (*_OTHER_NAMES, *named))
+        return _distinct(_found(answer, (*_OTHER_NAMES, *named)), _in_head(answer))
     with_status = [
-        value for fields in _objects(payload) if _word(fields) in status_words for value in _id_values(answer, fields)
+        value
+        for fields in _objects(payload)
+        if not status_words.isdisjoint(_words(fields))
+        for value in _id_values(answer, fields)
     ]
     others = [value for fields in _objects(payload, besides="error") for value in _id_values(answer, fields)]
-    return tuple(dict.fromkeys((*with_status, *_found(answer, _OTHER_NAMES), *(others if any_id else ()))))
+    return _distinct(with_status, _found(answer, _OTHER_NAMES), _in_head(answer), others if any_id else ())
 
 
 def may_name_task(answer: Answer) -> bool:
     """Return whether a task may be named in ``answer`` in a way that cannot be read: then it proves no refusal."""
     payload = _payload(answer)
     if payload is None:
-        unreadable = re.search(_UNREADABLE, _text(answer.body)) is not None
+        unreadable = re.search(_UNREADABLE, answer.decoded()) is not None
         return unreadable or any(re.search(_NAME, text) for text in _texts(answer))
-    return any(
+    return any(map(_contradicts_itself, _values(payload))) or any(
         name.replace("_", "").replace("-", "") in _OTHER_NAMES and not (_is_empty(value) or isinstance(value, bool))
         for fields in _objects(payload)
-        for name, value in fields.items()
+        for name, values in fields.items()
+        for value in values
     )
 
 
@@ -67,12 +71,22 @@ def possible_ids(answer: Answer) -> tuple[str, ...]:
 
     Those of the field ``id`` come first, those under documented names next; what only looks like an ID comes last.
     """
-    return tuple(dict.fromkeys((*_found(answer, _ALL_NAMES), *_id_like(answer))))
+    return _distinct(_found(answer, _ALL_NAMES), _in_head(answer), _id_like(answer))
 
 
 def holds_data(answer: Answer) -> bool:
     """Return whether ``data`` or ``result`` holds any value: then an error code alone does not prove a refusal."""
     return not all(_is_empty(content) for content in _contents(answer))
+
+
+def _distinct(*groups: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for group in groups for value in group))
+
+
+def _in_head(answer: Answer) -> Iterator[str]:
+    for value in header_ids(answer.wire, answer.location):
+        if (kept := answer.storable_id(value)).strip():
+            yield kept
 
 
 def _is_empty(content: Any) -> bool:
@@ -89,8 +103,9 @@ def _id_like(answer: Answer) -> Iterator[str]:
         named = [
             item
             for fields in _objects(content)
-            for name, item in fields.items()
+            for name, items in fields.items()
             if name.endswith("id") and name.replace("_", "").replace("-", "") not in _NO_TASK
+            for item in items
         ]
         for value in (*plain, *named):
             text = _id_text(answer, value)
@@ -100,13 +115,28 @@ def _id_like(answer: Answer) -> Iterator[str]:
 
 def _contents(answer: Answer) -> list[Any]:
     payload = _payload(answer)
-    return [_opened(payload.get(name)) for name in ("data", "result")] if isinstance(payload, dict) else []
+    if not isinstance(payload, _Object):
+        return []
+    return [_opened(value) for name, value in payload.pairs if name in ("data", "result")]
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that keeps every value of a repeated name: ``{"id": "x", "id": null}`` names a task."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def _contradicts_itself(value: Any) -> bool:
+    """Return whether ``value`` is an object in which a name stands twice, with different values."""
+    return isinstance(value, _Object) and any(item != value[name] for name, item in value.pairs)
 
 
 def _payload(answer: Answer) -> Any:
-    """Return the body's JSON at its whole depth, also where its characters are not UTF-8; None if it is no JSON."""
+    """Return the body's JSON at its whole depth; None if it is no JSON."""
     try:
-        return json.loads(_text(answer.body))
+        return json.loads(answer.decoded(), object_pairs_hook=_Object)
     except (ValueError, RecursionError):
         return None
 
@@ -117,8 +147,8 @@ def _values(content: Any, besides: str | None = None) -> Iterator[Any]:
     for value in queue:  # which grows meanwhile: there is no depth that is too deep
         value = _opened(value)
         yield value
-        if isinstance(value, dict):
-            queue.extend(item for name, item in value.items() if name != besides)
+        if isinstance(value, _Object):
+            queue.extend(item for name, item in value.pairs if name != besides)
         elif isinstance(value, list):
             queue.extend(value)
 
@@ -126,29 +156,31 @@ def _values(content: Any, besides: str | None = None) -> Iterator[Any]:
 def _opened(value: Any) -> Any:
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
-            return json.loads(value)
+            return json.loads(value, object_pairs_hook=_Object)
         except (ValueError, RecursionError):
             pass
     return value
 
 
-def _objects(content: Any, besides: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield all objects in ``content``, their names in lower case."""
+def _objects(content: Any, besides: str | None = None) -> Iterator[dict[str, list[Any]]]:
+    """Yield all objects in ``content``: each name in lower case, with all the values that it has."""
     for value in _values(content, besides):
-        if isinstance(value, dict):
-            yield {name.lower(): item for name, item in value.items()}
+        if isinstance(value, _Object):
+            fields: dict[str, list[Any]] = {}
+            for name, item in value.pairs:
+                fields.setdefault(name.lower(), []).append(item)
+            yield fields
 
 
-def _word(fields: dict[str, Any]) -> str:
-    word = fields.get("status")
-    return word.strip().lower() if isinstance(word, str) else ""
+def _words(fields: dict[str, list[Any]]) -> set[str]:
+    return {word.strip().lower() for word in fields.get("status", ()) if isinstance(word, str)}
 
 
-def _id_values(answer: Answer, fields: dict[str, Any]) -> Iterator[str]:
-    value = fields.get("id")
-    for item in value if isinstance(value, list) else [value]:
-        if text := _id_text(answer, item):
-            yield text
+def _id_values(answer: Answer, fields: dict[str, list[Any]]) -> Iterator[str]:
+    for value in fields.get("id", ()):
+        for item in value if isinstance(value, list) else [value]:
+            if text := _id_text(answer, item):
+                yield text
 
 
 def _id_text(answer: Answer, value: Any) -> str:
@@ -159,7 +191,7 @@ def _id_text(answer: Answer, value: Any) -> str:
     return text if text.strip() else ""
 
 
-def _has_status(answer: Answer, status_words: Collection[str]) -> bool:
+def _has_status(answer: Answer, status_words: Set[str]) -> bool:
     pattern = rf'(?i)"status"\s*:\s*"\s*(?:{"|".join(status_words)})\s*"'
     return any(re.search(pattern, text) for text in _texts(answer))
 
@@ -176,7 +208,7 @@ def _found(answer: Answer, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _texts(answer: Answer) -> Iterator[str]:
-    text = _text(answer.body)
+    text = answer.decoded()
     yield text
     for data in (answer.body, answer.wire):
         if inflated := _inflated(data):
@@ -193,10 +225,10 @@ def _texts(answer: Answer) -> Iterator[str]:
 def _inflated(data: bytes) -> bytes:
     """Return what is in the gzip members of ``data``, as far as they go; the head need not have announced them."""
     plain, rest = b"", data[data.find(_GZIP) :] if _GZIP in data else b""
-    while rest.startswith(_GZIP) and len(plain) < MAX_CREATE_ANSWER:
+    while rest.startswith(_GZIP) and len(plain) < MAX_ANSWER:
         member = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
-            plain += member.decompress(rest, MAX_CREATE_ANSWER)
+            plain += member.decompress(rest, MAX_ANSWER)
         except zlib.error:
             break
         rest = member.unused_data

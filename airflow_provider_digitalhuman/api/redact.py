@@ -4,7 +4,6 @@ import re
 from typing import Final
 
 EXCERPT_LENGTH: Final = 300
-# Of what only an error needs, the text alone: compiling it would cost every task process.
 # As it stands in JSON too, which may spell "/" as "\/", "&" as "\u0026", and put "\n" right before the URL.
 _URL: Final = r"(?i)https?:(?:\\?/){2}[^\s\"<>]+"
 _CONTROL: Final = r"[\x00-\x1f\x7f-\x9f]+"
@@ -24,6 +23,11 @@ def excerpt(text: str, length: int = EXCERPT_LENGTH) -> str:
     # The cut comes after the redaction: the end of a signed URL must not be what is left of it.
     flat = " ".join(re.sub(_CONTROL, " ", re.sub(_URL, _redacted, text)).split())
     return flat if len(flat) <= length else flat[:length] + "…"
+
+
+def masked(text: str, secret: str) -> str:
+    """Return ``text`` with ``***`` for each occurrence of the key; as it is where there is none."""
+    return text.replace(secret, "***") if secret else text
 
 
 def _redacted(found: re.Match[str]) -> str:

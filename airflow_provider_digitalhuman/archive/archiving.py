@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.endpoints import CONNECT_TIMEOUT
 from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.api.retry_after import retry_after_seconds
 from airflow_provider_digitalhuman.archive.destination import fill_in
 from airflow_provider_digitalhuman.exceptions import (
     DownloadError,
@@ -211,7 +211,7 @@ class _Patience:
             self._furthest = size
             self._delays = iter(BACKOFF)
         delay = next(self._delays, None)
-        asked = Answer(503, b"", error.retry_after).retry_after_seconds() or 0.0
+        asked = retry_after_seconds(error.retry_after) or 0.0
         if delay is None or asked > LONGEST_RETRY_AFTER:
             raise DownloadError(f"The video of task {task_id} could not be fetched: {error}. It is charged, and stays.")
         delay = max(asked, delay * (1 + secrets.randbelow(1000) / 2000))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_digitalhuman.connection.fetching import FileSession
 
 READ_TIMEOUT: Final = 15.0
-"""Seconds for the first byte of a medium; longer, and it is only warned."""
+"""Seconds for the first bytes of a medium; longer, and it is only warned."""
 _GONE: Final = frozenset({404, 410})
 _LOOK: Final = 512
 
@@ -47,9 +47,10 @@ def check_media(
         proxies=proxies,
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
+        answer_timeout=read_timeout,
     ) as session:
-        for field in ("audio_url", "video_url"):
-            _check(session, field, getattr(request, field), log)
+        for medium in request.media:
+            _check(session, medium.name, medium.url, log)
 
 
 def _check(session: "FileSession", field: str, url: str, log: Log) -> None:

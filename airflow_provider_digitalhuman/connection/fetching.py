@@ -1,32 +1,32 @@
 """HTTP for files that lie on other people's servers: never with the key, never to a place that was not meant."""
 
 import socket
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
-from airflow_provider_digitalhuman.api.request import is_private_host
-from airflow_provider_digitalhuman.exceptions import DownloadRefusedError
+from airflow_provider_digitalhuman.api.urls import is_private_host, web_url
+from airflow_provider_digitalhuman.connection.adapter import NETWORK_ERRORS, Adapter, Monitor, cause, describe
+from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
+from airflow_provider_digitalhuman.exceptions import DownloadRefusedError, InvalidConnectionError
 from airflow_provider_digitalhuman.support.compat import mask_secret
 
-if TYPE_CHECKING:
-    _ConnectionBase = HTTPConnection
-else:
-    _ConnectionBase = object
+__all__ = [
+    "NETWORK_ERRORS",
+    "FetchError",
+    "FileSession",
+    "describe",
+    "is_html",
+    "is_page",
+    "reaches_private_network",
+]
 
-USER_AGENT: Final = f"airflow-provider-digitalhuman/{__version__}"
 MAX_REDIRECTS: Final = 5
-NETWORK_ERRORS: Final = (requests.RequestException, HTTPError, OSError)
-"""What reading an answer can raise. The texts of the first two may hold the whole URL: see :func:`describe`."""
-
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 _HTML_STARTS: Final = (b"<!doctype html", b"<html")
@@ -48,14 +48,15 @@ class FetchError(Exception):
 
 
 class FileSession:
-    """A ``requests.Session`` for files: no key, no ``.netrc``, http and https only, redirects followed by hand.
+    """GETs of files: no key, no cookies, no ``.netrc``, http and https only, redirects followed by hand.
 
     :param allow_private_hosts: whether loopback and private hosts may be reached; checked for the URL, for each
         redirect, and for the address that a connection really has (not behind a proxy, which alone knows it).
     :param verify: True, False, or the path of a CA file.
     :param proxies: proxy URL by scheme.
     :param connect_timeout: seconds to reach a server.
-    :param read_timeout: seconds without a byte.
+    :param read_timeout: seconds for the head of an answer, and then for each of its reads.
+    :param answer_timeout: seconds for an answer as a whole; None where its length is the file's.
     """
 
     def __init__(
@@ -66,23 +67,21 @@ class FileSession:
         proxies: Mapping[str, str] | None = None,
         connect_timeout: float,
         read_timeout: float,
+        answer_timeout: float | None = None,
     ) -> None:
         self._allow_private_hosts = allow_private_hosts
         self._verify = verify
         self._proxies = dict(proxies or {})
-        self._timeout = (connect_timeout, read_timeout)
-        self._session = requests.Session()
-        # Identity: the MD5 is that of the file, and a broken transfer can go on at the byte where it broke off.
-        self._session.headers.update({"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
-        self._session.auth = _NoAuth()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _CheckingAdapter(allow_private_hosts))
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._answer_timeout = answer_timeout
+        self._adapter = Adapter(None if allow_private_hosts else _refuse_private)
 
     def __enter__(self) -> "FileSession":
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._session.close()
+        self._adapter.close()
 
     def open(self, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
         """GET ``url``, its redirects too, up to the head of the final answer; the caller closes the response.
@@ -96,44 +95,46 @@ class FileSession:
             if response.status_code not in _REDIRECTS:
                 return response
             with response:
-                target = self._session.get_redirect_target(response)
-            url = _joined(url, target)
+                url = _joined(url, response.headers.get("Location", ""))
         raise FetchError(f"more than {MAX_REDIRECTS} redirects, the last one to {redact_url(url)}", fresh_url=True)
 
     def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        monitor = _FileMonitor(self._connect_timeout, self._read_timeout, self._answer_timeout)
+        # Identity: the MD5 is that of the file, and a broken transfer can go on at the byte where it broke off.
+        own = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         try:
-            return self._session.get(
+            response = self._adapter.exchange(
+                "GET",
                 url,
-                headers=dict(headers),
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-                verify=self._verify,
-                proxies=dict(self._proxies),
+                own | dict(headers),
+                route=Route.to(url, self._verify, self._proxies),
+                monitor=monitor,
+                timeout=(self._connect_timeout, self._read_timeout),
             )
+        except InvalidConnectionError as error:
+            raise FetchError(str(error)) from None
         except (*NETWORK_ERRORS, ValueError) as error:  # ValueError: the URL, or the one it redirects to, is none
-            if refusal := _refusal_in(error):
-                raise DownloadRefusedError(_private(refusal)) from None
+            if isinstance(root := cause(error), _PrivateAddressError):
+                raise DownloadRefusedError(_private(root.address)) from None
             why = f"{redact_url(url)} could not be fetched: {describe(error)}"
             raise FetchError(why, fresh_url=isinstance(error, ValueError)) from None
+        monitor.head_is_there()
+        return response
 
     def _check(self, url: str) -> None:
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError:
-            host, parts = None, urlsplit("")
-        if parts.scheme not in ("http", "https") or not host:
+        parts = web_url(url)
+        if parts is None:
             raise DownloadRefusedError(f"Only http and https URLs are fetched, not {excerpt(redact_url(url))!r}.")
+        host = parts.hostname or ""
         if not self._allow_private_hosts and is_private_host(host):
             raise DownloadRefusedError(_private(host))
         _mask(parts.query)
 
 
-def _joined(url: str, target: str | None) -> str:
+def _joined(url: str, target: str) -> str:
     try:
-        if target:
-            return urljoin(url, target)
+        if target:  # http.client reads headers as Latin-1, servers write UTF-8
+            return urljoin(url, target.encode("latin-1").decode("utf-8"))
     except ValueError:
         pass
     raise FetchError(f"{redact_url(url)} redirects to nowhere", fresh_url=True)
@@ -149,17 +150,6 @@ def reaches_private_network(url: str) -> bool:
     except (OSError, UnicodeError):
         return False
     return any(is_private_host(str(address[0])) for *_, address in found)
-
-
-def describe(error: BaseException) -> str:
-    """Return an error of the network for a message; without URLs, which ``requests`` puts into its texts."""
-    root: Any = error
-    while isinstance(inner := _inner(root), BaseException):
-        root = inner
-    words = "" if isinstance(root, requests.RequestException) else excerpt(str(root))
-    # urllib3 writes "… with url: /path?signature"; what comes after that mark is not shown.
-    words = words.partition(" with url:")[0]
-    return f"{type(root).__name__}: {words}" if words else type(root).__name__
 
 
 def is_html(response: requests.Response, start: bytes) -> bool:
@@ -181,21 +171,6 @@ def _text_start(start: bytes) -> bytes:
     return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
 
 
-def _inner(error: Any) -> Any:
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        return reason
-    if isinstance(error, requests.RequestException | HTTPError) and error.args:
-        return next((part for part in error.args if isinstance(part, BaseException)), None)
-    return None
-
-
-def _refusal_in(error: Any) -> str | None:
-    while error is not None and not isinstance(error, _PrivateAddressError):
-        error = _inner(error)
-    return error.address if error is not None else None
-
-
 def _private(host: str) -> str:
     return (
         f"The download leads to the loopback or private address {host}, and the API itself is not there:"
@@ -209,53 +184,41 @@ def _mask(query: str) -> None:
         mask_secret(query)
 
 
-class _NoAuth(requests.auth.AuthBase):
-    """Leaves the request as it is; its presence alone keeps ``requests`` from asking ``.netrc``."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
 class _PrivateAddressError(HTTPError):
     def __init__(self, address: str) -> None:
         super().__init__("private address")
         self.address = address
 
 
-class _CheckingAdapter(HTTPAdapter):
-    """An adapter (with no retries of its own) that looks at whom it has really reached before it sends a byte."""
-
-    def __init__(self, allow_private_hosts: bool) -> None:
-        self._allow_private_hosts = allow_private_hosts
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        if not self._allow_private_hosts:
-            self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+def _refuse_private(address: str) -> None:
+    if is_private_host(address):
+        raise _PrivateAddressError(address)
 
 
-class _Checking(_ConnectionBase):
-    def _new_conn(self) -> socket.socket:
-        connection = super()._new_conn()
-        address = str(connection.getpeername()[0])
-        if is_private_host(address):
-            connection.close()
-            raise _PrivateAddressError(address)
-        return connection
+class _FileMonitor(Monitor):
+    """Sets the time limits of one answer."""
 
+    refuses_malformed_head = False  # a file whose framing is lost needs an MD5 to be taken
 
-class _CheckedHTTPConnection(_Checking, HTTPConnection):
-    pass
+    def __init__(self, connect_timeout: float, read_timeout: float, answer_timeout: float | None) -> None:
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._answer_timeout = answer_timeout
+        self._left_at: float | None = None
+        self._has_head = False
 
+    def leaving(self) -> None:
+        self._left_at = time.monotonic()
 
-class _CheckedHTTPSConnection(_Checking, HTTPSConnection):
-    pass
+    def head_is_there(self) -> None:
+        self._has_head = True
 
+    def time_left(self) -> float:
+        if self._left_at is None:
+            return self._connect_timeout
+        passed = time.monotonic() - self._left_at
+        left = self._read_timeout if self._has_head else self._read_timeout - passed
+        return left if self._answer_timeout is None else min(left, self._answer_timeout - passed)
 
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _CheckedHTTPConnection
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _CheckedHTTPSConnection
+    def time_is_up(self) -> None:
+        raise TimeoutError("the server is too slow")

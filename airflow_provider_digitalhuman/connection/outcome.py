@@ -6,8 +6,9 @@ proves that nothing was accepted.
 
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_digitalhuman.api.redact import excerpt
-from airflow_provider_digitalhuman.api.response import VideoTask, read_create, unknown_with_ids
+from airflow_provider_digitalhuman.api.reader import read_create, unknown_with_ids
+from airflow_provider_digitalhuman.api.redact import excerpt, masked
+from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -70,4 +71,4 @@ def _unknown(error: BaseException, monitor: "RequestMonitor") -> SubmissionUnkno
 
 def _shown(error: BaseException, monitor: "RequestMonitor") -> str:
     text = f"{type(error).__name__}: {error}"
-    return excerpt(text.replace(monitor.secret, "***") if monitor.secret else text)
+    return excerpt(masked(text, monitor.secret))

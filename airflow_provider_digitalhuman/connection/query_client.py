@@ -1,55 +1,79 @@
-"""Queries of one connection on an event loop: HTTP/1.1 with keep-alive on asyncio streams.
-
-Its own, because this is what a waiting video costs: measured over TLS, a query takes 0.14 ms of CPU here, 0.25 with
-``h11``, 0.35 with ``aiohttp`` (no dependency of Airflow 3) and 1.4 with ``httpx``. It only ever GETs, and what it does
-not understand is an error of a query that is asked again; so it can afford to know little and to be strict.
-"""
+"""Queries of one connection on an event loop, by ``aiohttp``."""
 
 import asyncio
 import base64
 import zlib
 from collections.abc import Mapping
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
+
+import aiohttp
+from aiohttp.connector import Connection
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from yarl import URL
 
 from airflow_provider_digitalhuman.api.answer import Answer
-from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, bounded, decoded
+from airflow_provider_digitalhuman.api.encoding import bounded, decoded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE, result_url
-from airflow_provider_digitalhuman.api.response import VideoTask, read_query
-from airflow_provider_digitalhuman.connection.route import Route
-from airflow_provider_digitalhuman.connection.stream import Stream
-from airflow_provider_digitalhuman.exceptions import QueryError
+from airflow_provider_digitalhuman.api.reader import read_query
+from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
+from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
+from airflow_provider_digitalhuman.exceptions import ConnectionMissingError, QueryError
 
-if TYPE_CHECKING:
-    from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
+LONGEST_LINE: Final = 65_536
+"""Bytes of one line of an answer's head: as many as the worker's client takes."""
 
-KEPT: Final = 4096
-"""Addresses that are kept, and answers with their meaning, a few kilobytes each: most say what the one before has said
-for the same video."""
-_NO_BODY: Final = frozenset({204, 304})
+
+async def open_client(digitalhuman_conn_id: str, present: object = None) -> "QueryClient":
+    """Look up and check an Airflow connection without blocking the event loop, and return a client for it.
+
+    :param present: the client that is in use; it is returned where the connection is still the same.
+    :raises ConnectionMissingError: if Airflow has none of this ID.
+    :raises InvalidConnectionError: if it cannot be used here.
+    """
+    try:
+        connection = await get_async_connection(digitalhuman_conn_id)
+    except AirflowNotFoundException as error:
+        raise ConnectionMissingError(str(error)) from error
+    settings = ConnectionSettings.from_connection(connection)
+    if isinstance(present, QueryClient) and present.settings == settings:
+        return present
+    return await QueryClient.open(settings)
 
 
 class QueryClient:
-    """Asks for videos through one connection; keeps the HTTP connections that it has opened.
+    """Asks for videos through one connection, and keeps its HTTP connections open.
 
-    Not more of them than there are queries at the same time: that is for the caller to bound.
+    The caller bounds how many queries run at the same time, and so how many HTTP connections there are.
+
+    :param settings: the connection's.
+    :param route: see :meth:`Route.of`.
     """
 
-    def __init__(self, settings: "ConnectionSettings", route: Route) -> None:
-        self._settings = settings
+    def __init__(self, settings: ConnectionSettings, route: Route) -> None:
+        self.settings = settings
         self._route = route
-        self._head = _request_head(settings, route)
-        prefix = settings.base_url if route.proxy and not route.tls else route.target.path
-        self._target = lru_cache(KEPT)(partial(result_url, prefix))
-        self._read = lru_cache(KEPT)(read_query)
-        self._idle: list[_Connection] = []
-        self._asked_at: dict[_Connection, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._closed = False
-        self._loop = asyncio.get_running_loop()  # kept: below Python 3.12, to ask for it is a system call
+        self._proxy = _proxy_url(route)
+        self._headers, self._proxy_headers = _headers(settings, route)
+        self._longest = settings.connect_timeout + settings.query_timeout
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=route.tls or route.proxy_tls or True,
+                limit=0,
+                keepalive_timeout=LONGEST_IDLE,
+                resolver=aiohttp.ThreadedResolver(),  # the system's, as in a worker
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=self._longest, connect=settings.connect_timeout),
+            response_class=_Response,
+            auto_decompress=False,  # as a worker does it, see :mod:`~airflow_provider_digitalhuman.api.encoding`
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+        )
 
     @classmethod
-    async def open(cls, settings: "ConnectionSettings") -> Self:
+    async def open(cls, settings: ConnectionSettings) -> Self:
         """Return a client; nothing is connected yet.
 
         :raises InvalidConnectionError: see :meth:`Route.of` and :meth:`Route.check_for_triggerer`.
@@ -58,235 +82,90 @@ class QueryClient:
         route.check_for_triggerer()
         return cls(settings, route)
 
+    @property
+    def max_queries_per_second(self) -> float:
+        """The ceiling that the connection sets."""
+        return self.settings.max_queries_per_second
+
     async def query_video(self, video_task_id: str) -> VideoTask:
         """Ask once for the state of a video, exactly as the hook's method of that name.
 
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: see :func:`read_query`.
         """
         try:
-            answer = await self._get(self._target(video_task_id))
-        except (OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError, zlib.error) as error:
-            reason = f"{type(error).__name__}: {error}".replace(self._settings.api_key, "***")
-            raise QueryError(f"The query for video task {video_task_id} brought no answer: {reason}.") from error
-        return self._read(answer, video_task_id)
+            answer = await self._get(URL(result_url(self.settings.base_url, video_task_id), encoded=True))
+        except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:  # TimeoutError is an OSError
+            reason = self._reason(error)
+        else:
+            return read_query(answer, video_task_id)
+        # Outside of the handler: the library's error can hold what the server has sent, and so the key.
+        raise QueryError(f"The query for video task {video_task_id} brought no answer: {reason}.")
 
-    def close(self) -> None:
-        """Close the idle connections now, and those in use when their query ends."""
-        self._closed = True
-        while self._idle:
-            self._idle.pop().abort()
-        self._end_timer()
+    async def close(self) -> None:
+        """Close all connections, also those in use."""
+        await self._session.close()
 
-    async def _get(self, target: str) -> Answer:
-        request = b"GET " + target.encode("ascii") + self._head
-        connection = self._kept_connection()
-        if connection is not None:
-            try:
-                return await self._ask(connection, request)
-            except _ClosedWhileIdleError:
-                pass  # the server had given it up; a GET may be sent again
-        return await self._ask(await self._connect(), request)
+    async def _get(self, url: URL) -> Answer:
+        async with self._session.get(
+            url,
+            headers=self._headers,  # not the session's: those would go to the proxy as well
+            allow_redirects=False,
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers,
+        ) as response:
+            body = bytearray()
+            async for piece in response.content.iter_any():
+                body += piece
+                bounded(len(body))
+            return Answer(
+                response.status,
+                decoded(bytes(body), response.headers.get("Content-Encoding", "")),
+                retry_after=response.headers.get("Retry-After"),
+                location=response.headers.get("Location"),
+                secret=self.settings.api_key,
+                content_type=response.headers.get("Content-Type"),
+            )
 
-    async def _ask(self, connection: "_Connection", request: bytes) -> Answer:
-        keep = False
-        self._asked_at[connection] = self._loop.time()
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._settings.query_timeout, self._end_those_unanswered)
-        try:
-            status, headers, body, keep = await connection.ask(request)
-        finally:
-            del self._asked_at[connection]
-            if keep and not self._closed:
-                connection.idle_since = self._loop.time()
-                self._idle.append(connection)
-            else:
-                connection.abort()
-            if self._closed:
-                self._end_timer()
-        key = self._settings.api_key
-        return Answer(status, body, headers.get("retry-after"), headers.get("location"), secret=key)
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return f"the proxy refused to connect to {self._route.host}: HTTP {error.status}"
+        text = str(error)
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            text = f"no connection within {self.settings.connect_timeout:g} s"
+        elif isinstance(error, TimeoutError):
+            text = f"no whole answer within {self._longest:g} s"
+        return f"{type(error).__name__}: {text}".replace(self.settings.api_key, "***")
 
-    def _end_those_unanswered(self) -> None:
-        """End the queries whose time is up. One timer for all of them: one for each would be a tenth of its CPU."""
-        self._timer = None
-        seconds, now = self._settings.query_timeout, self._loop.time()
-        for connection, asked_at in self._asked_at.items():  # the oldest first
-            if asked_at + seconds > now:
-                self._timer = self._loop.call_at(asked_at + seconds, self._end_those_unanswered)
-                break
-            connection.end(TimeoutError(f"no answer within {seconds:g} s"))
 
-    def _end_timer(self) -> None:
-        if self._timer is not None and not self._asked_at:
-            self._timer.cancel()
-            self._timer = None
+class _Response(aiohttp.ClientResponse):
+    """An answer that came after its request: what came before, unasked, would be taken for another query's answer."""
 
-    def _kept_connection(self) -> "_Connection | None":
-        oldest = self._loop.time() - LONGEST_IDLE
-        while self._idle:
-            connection = self._idle.pop()  # the one used last, so that what is not needed grows old
-            if connection.idle_since > oldest and connection.is_open:
-                self._drop_older_than(oldest)
-                return connection
-            connection.abort()
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Read the head of the answer (the library calls this when the request is written)."""
+        if connection.protocol is not None and connection.protocol.should_close:
+            raise aiohttp.ServerDisconnectedError("there was something to read before the request was sent")
+        return await super().start(connection)
+
+
+def _proxy_url(route: Route) -> URL | None:
+    """Return the proxy's address without its login, which goes into a header."""
+    if route.proxy is None:
         return None
-
-    def _drop_older_than(self, oldest: float) -> None:
-        while self._idle and self._idle[0].idle_since <= oldest:
-            self._idle.pop(0).abort()
-
-    async def _connect(self) -> "_Connection":
-        route = self._route
-        async with asyncio.timeout(self._settings.connect_timeout):
-            stream = await Stream.connect(route.proxy or route.target, route.proxy_tls if route.proxy else route.tls)
-            connection = _Connection(stream)
-            if route.proxy and route.tls:
-                try:
-                    await connection.tunnel(route)
-                except BaseException:
-                    connection.abort()
-                    raise
-            return connection
+    return URL(route.proxy._replace(netloc=route.proxy.netloc.rpartition("@")[2]).geturl())
 
 
-class _ClosedWhileIdleError(ConnectionError):
-    """The server closed the connection before it answered a byte."""
-
-
-class _Connection:
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._used = False
-        self.idle_since = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        return self._stream.is_open
-
-    def abort(self) -> None:
-        self._stream.abort()
-
-    def end(self, error: Exception) -> None:
-        """Have whoever reads the answer see ``error``."""
-        self._stream.end(error)
-
-    async def tunnel(self, route: Route) -> None:
-        """Have the proxy pass everything through to the API, and speak TLS with that.
-
-        :raises OSError: if the proxy refuses.
-        """
-        assert route.proxy is not None
-        assert route.tls is not None
-        authority = route.host if route.target.port else f"{route.host}:443"
-        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", *_proxy_authorization(route), "", ""]
-        self._stream.ask("\r\n".join(lines).encode("latin-1"))
-        status, _ = await _read_head(self._stream.reader)
-        if not 200 <= status < 300:
-            raise OSError(f"the proxy refused to connect to {authority}: HTTP {status}")
-        await self._stream.start_tls(route.tls, route.target.hostname or "")
-
-    async def ask(self, request: bytes) -> tuple[int, Mapping[str, str], bytes, bool]:
-        """Return status, headers and body of the answer to ``request``, and whether the connection can be kept."""
-        status, headers = await self._head_of_answer(request)
-        body, to_the_end = await _read_body(self._stream.reader, status, headers)
-        keep = self._stream.finish() and not to_the_end and headers.get("connection", "").lower() != "close"
-        return status, headers, body, keep
-
-    async def _head_of_answer(self, request: bytes) -> tuple[int, Mapping[str, str]]:
-        reused, self._used = self._used, True
-        try:
-            self._stream.ask(request)
-            return await _read_head(self._stream.reader)
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            if reused and not getattr(error, "partial", None):
-                raise _ClosedWhileIdleError from error
-            raise
-
-
-async def _read_head(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:
-    while True:
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        version, _, rest = lines[0].partition(" ")
-        code = rest[:3]
-        if version not in ("HTTP/1.1", "HTTP/1.0") or not (code.isdecimal() and len(code) == 3) or rest[3:4].strip():
-            raise ValueError(f"this is not HTTP/1.1: {lines[0][:80]!r}")
-        if code[0] != "1":  # 100 and 103 only announce the answer
-            break
-    headers: dict[str, str] = {"connection": "close"} if version == "HTTP/1.0" else {}
-    for name, value in map(_header, lines[1:-2]):
-        if name in ("content-length", "transfer-encoding") and headers.get(name, value) != value:
-            raise ValueError(f"there is more than one {name}")
-        headers[name] = value
-    return int(code), headers
-
-
-@lru_cache(128)  # most lines are those of the answer before
-def _header(line: str) -> tuple[str, str]:
-    name, colon, value = line.partition(":")
-    if not colon or name != name.strip():
-        raise ValueError("there is a malformed header line")
-    return name.lower(), value.strip()
-
-
-async def _read_body(reader: asyncio.StreamReader, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:
-    """Return the body, and True where only the end of the connection ended it."""
-    to_the_end = False
-    if status in _NO_BODY:
-        body = b""
-    elif "transfer-encoding" in headers:
-        if headers["transfer-encoding"].lower() != "chunked":
-            raise ValueError("the transfer encoding is not known")
-        body = await _read_chunks(reader)
-    elif "content-length" in headers:
-        body = await reader.readexactly(bounded(_number(headers["content-length"], 10)))
-    else:
-        to_the_end = True
-        body = await _read_to_the_end(reader)
-    return decoded(body, headers.get("content-encoding", "")), to_the_end
-
-
-async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
-    body = b""
-    while size := _number((await reader.readuntil(b"\r\n")).split(b";")[0].strip().decode("latin-1"), 16):
-        bounded(len(body) + size)
-        body += (await reader.readexactly(size + 2))[:-2]
-    trailer = 0
-    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
-        trailer = bounded(trailer + len(line))
-    return body
-
-
-async def _read_to_the_end(reader: asyncio.StreamReader) -> bytes:
-    body = b""
-    while piece := await reader.read(MAX_ANSWER):
-        body += piece
-        bounded(len(body))
-    return body
-
-
-def _number(text: str, base: int) -> int:
-    if not text.isascii() or not text.isalnum():  # int() also takes signs, spaces and underscores
-        raise ValueError(f"{text[:20]!r} is no length")
-    return int(text, base)
-
-
-def _request_head(settings: "ConnectionSettings", route: Route) -> bytes:
-    from airflow_provider_digitalhuman.connection.transport import USER_AGENT
-
-    lines = [
-        " HTTP/1.1",
-        f"Host: {route.host}",
-        f"Authorization: Bearer {settings.api_key}",
-        f"User-Agent: {USER_AGENT}",
-        "Accept: application/json",
-        "Accept-Encoding: identity",
-        *(() if route.tls else _proxy_authorization(route)),
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
-
-
-def _proxy_authorization(route: Route) -> list[str]:
+def _headers(settings: ConnectionSettings, route: Route) -> tuple[Mapping[str, str], Mapping[str, str] | None]:
+    """Return the headers of a query, and those of what asks the proxy for a tunnel."""
+    headers = {
+        "Host": route.host,
+        "Authorization": f"Bearer {settings.api_key}",
+        "User-Agent": USER_AGENT,
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+    }
     login = route.proxy_login()
     if login is None:
-        return []
-    return [f"Proxy-Authorization: Basic {base64.b64encode(':'.join(login).encode()).decode('ascii')}"]
+        return headers, None
+    encoded = base64.b64encode(":".join(login).encode()).decode("ascii")
+    to_proxy = {"Proxy-Authorization": f"Basic {encoded}"}
+    return (headers, to_proxy) if route.tls else ({**headers, **to_proxy}, None)

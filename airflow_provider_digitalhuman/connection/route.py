@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies
 
+from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 
+USER_AGENT: Final = f"airflow-provider-digitalhuman/{__version__}"
 PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
+CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables of the environment that name the CA file; the first one that is set is taken. The first two are those of
+``requests``, the last one is OpenSSL's."""
 
 
 class Route(NamedTuple):
@@ -35,13 +40,18 @@ class Route(NamedTuple):
 
     @classmethod
     def of(cls, settings: "ConnectionSettings") -> Self:
+        """Return the route to the API, see :meth:`to`."""
+        return cls.to(settings.base_url, settings.verify, settings.proxies)
+
+    @classmethod
+    def to(cls, url: str, verify: bool | str, proxies: Mapping[str, str]) -> Self:
         """Take the route that ``requests`` would take: same proxies, same environment, same CA files.
 
         :raises InvalidConnectionError: for a kind of proxy that is not spoken here, or a CA file that cannot be read.
         """
-        target, proxy = urlsplit(settings.base_url), _proxy(settings.base_url, settings.proxies)
+        target, proxy = urlsplit(url), _proxy(url, proxies)
         secured = "https" in (target.scheme, proxy and proxy.scheme)
-        context = tls_context(settings.verify) if secured else None
+        context = tls_context(verify) if secured else None
         return cls(
             target=target,
             tls=context if target.scheme == "https" else None,
@@ -58,6 +68,11 @@ class Route(NamedTuple):
     def by_socks(self) -> bool:
         """Whether the proxy is one that speaks SOCKS."""
         return self.proxy is not None and self.proxy.scheme.startswith("socks")
+
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether a proxy reads the request itself, so that the whole URL goes into its request line."""
+        return self.proxy is not None and not self.by_socks and self.target.scheme == "http"
 
     def check_for_triggerer(self) -> None:
         """Refuse what only a worker speaks.
@@ -87,12 +102,30 @@ def _proxy(url: str, proxies: Mapping[str, str]) -> SplitResult | None:
     address = requests.utils.select_proxy(url, merged["proxies"])
     if not address:
         return None
-    proxy = urlsplit(address if "://" in address else f"http://{address}")
+    try:
+        proxy = split_proxy(address if "://" in address else f"http://{address}")
+    except ValueError:  # not its text: it can hold a part of the password
+        raise InvalidConnectionError(
+            "The address of the proxy (extra.proxies, or the environment's HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) is not a"
+            " URL; write http://user:password@host:port, and percent-encode what is special in user and password"
+            " (# is %23, / is %2F, @ is %40)."
+        ) from None
     if proxy.scheme not in PROXY_SCHEMES or not proxy.hostname:
         raise InvalidConnectionError(
             f"A proxy of scheme {proxy.scheme!r} cannot be used; give one of {', '.join(PROXY_SCHEMES)}."
         )
     return proxy
+
+
+def split_proxy(address: str) -> SplitResult:
+    """Return the parts of a proxy's address.
+
+    :raises ValueError: if it is no URL, as with a bare ``#`` or ``/`` in its password.
+    """
+    parts = urlsplit(address)
+    if parts.port == 0 or "@" in parts.path + parts.query + parts.fragment:
+        raise ValueError("no host and port can be told")
+    return parts
 
 
 def tls_context(verify: bool | str) -> ssl.SSLContext:
@@ -120,14 +153,14 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
 def _trusting(path: str, version: tuple[int, ...]) -> ssl.SSLContext:
     """Read a CA file, which takes 20 ms, once for all forks of a process, as long as it is the same.
 
-    A context may be shared: nobody changes it after this but ``httpcore``, which sets the same ALPN each time.
+    A context may be shared: nobody changes it after this but ``urllib3``, which sets the same ALPN each time.
     """
     return ssl.create_default_context(cafile=path)
 
 
 def _trusted() -> tuple[str, str]:
-    """Return who names the CA file that ``requests`` would trust, and the file."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    """Return who names the CA file that is trusted, and the file."""
+    for name in CA_VARIABLES:
         if path := os.environ.get(name):
             return name, path
     import certifi

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,8 +17,8 @@ from airflow_provider_digitalhuman.api.endpoints import (
     QUERY_TIMEOUT,
     SUBMIT_TIMEOUT,
 )
-from airflow_provider_digitalhuman.api.redact import redact_url
-from airflow_provider_digitalhuman.connection.route import PROXY_SCHEMES
+from airflow_provider_digitalhuman.api.redact import masked, redact_url
+from airflow_provider_digitalhuman.connection.route import PROXY_SCHEMES, split_proxy
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class ConnectionSettings(NamedTuple):
         except _FieldError as error:
             said = f"Connection {connection.conn_id!r}: {error}"
             key = (connection.password or "").strip()  # it may have been pasted into the wrong field, too
-            raise InvalidConnectionError(said.replace(key, "***") if key else said) from None
+            raise InvalidConnectionError(masked(said, key)) from None
 
     @classmethod
     def _read(cls, connection: "Connection") -> "ConnectionSettings":
@@ -102,10 +103,10 @@ def _extra(text: str | None) -> Mapping[str, Any]:
 def _api_key(password: str | None) -> str:
     key = (password or "").strip()
     if not key:
-        raise _FieldError("the field password (API key) is empty; put the key of your DigitalHuman account there.")
+        raise _FieldError("the field API key (password) is empty; put the key of your DigitalHuman account there.")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise _FieldError(
-            "the field password (API key) holds a space, a control character or one outside ASCII; paste the bare key,"
+            "the field API key (password) holds a space, a control character or one outside ASCII; paste the bare key,"
             " without 'Bearer'."
         )
     return key
@@ -114,21 +115,35 @@ def _api_key(password: str | None) -> str:
 def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
     if not host or not host.strip():
         if schema or port:
-            raise _FieldError("the fields schema and port need a host; fill the field host (base URL), or clear them.")
+            raise _FieldError("the fields schema and port need a host; fill the field Base URL (host), or clear them.")
         return DEFAULT_BASE_URL
-    text = host.strip()
+    text = _bracketed(host.strip())
     scheme, path = _schema(schema)
     parts = _split(text if "://" in text else f"{scheme or 'https'}://{text}")
     if parts.port and port and parts.port != port:
-        raise _FieldError(f"host names port {parts.port} and the field port says {port}; keep one of them.")
+        raise _FieldError(
+            f"the Base URL (host) names port {parts.port} and the field port says {port}; keep one of them."
+        )
     if scheme and scheme != parts.scheme:
-        raise _FieldError(f"host says {parts.scheme} and the field schema says {scheme}; keep one of them.")
+        raise _FieldError(
+            f"the Base URL (host) says {parts.scheme} and the field schema says {scheme}; keep one of them."
+        )
     number = parts.port or port
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     own_path = parts.path.rstrip("/")
     if own_path and path and own_path != path:
-        raise _FieldError(f"host has the path {own_path} and the field schema says {path}; keep one of them.")
+        raise _FieldError(
+            f"the Base URL (host) has the path {own_path} and the field schema says {path}; keep one of them."
+        )
     return f"{parts.scheme}://{name}{f':{number}' if number else ''}{own_path or path}"
+
+
+def _bracketed(host: str) -> str:
+    """Put an IPv6 address into brackets: Airflow takes them off a connection's URI."""
+    try:
+        return f"[{IPv6Address(host)}]"
+    except ValueError:
+        return host
 
 
 def _schema(schema: str | None) -> tuple[str | None, str]:
@@ -147,11 +162,16 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:  # not its text: it can hold a password
-        raise _FieldError(f"host={shown!r} is not a URL; write for example {DEFAULT_BASE_URL}.") from None
+        raise _FieldError(
+            f"the Base URL (host) {shown!r} is not a URL; write for example {DEFAULT_BASE_URL}."
+        ) from None
     if parts.scheme not in ("http", "https") or not host or not _is_plain(url):
-        raise _FieldError(f"host={shown!r} is not an http(s) base URL; write for example {DEFAULT_BASE_URL}.")
+        raise _FieldError(f"the Base URL (host) {shown!r} is not an http(s) URL; write for example {DEFAULT_BASE_URL}.")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise _FieldError(f"host={shown!r} must not hold a user, password, query or fragment; the key is the password.")
+        raise _FieldError(
+            f"the Base URL (host) {shown!r} must not hold a user, password, query or fragment;"
+            " the key has its own field, API key (password)."
+        )
     return parts
 
 
@@ -213,7 +233,7 @@ def _proxies(value: Any) -> Mapping[str, str]:
 
 def _is_proxy(url: Any) -> bool:
     try:
-        parts = urlsplit(url)
-        return parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0 and _is_plain(url)
+        parts = split_proxy(url)
+        return parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and _is_plain(url)
     except (TypeError, ValueError, AttributeError):
         return False

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseHook
 
 from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
-from airflow_provider_digitalhuman.api.response import VideoTask, read_create, read_query, unknown_with_ids
+from airflow_provider_digitalhuman.api.reader import read_create, read_query, unknown_with_ids
+from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.connection.form import form_widgets, ui_field_behaviour
 from airflow_provider_digitalhuman.connection.outcome import outcome_of
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
@@ -231,8 +232,7 @@ class DigitalHumanHook(BaseHook):
             if error.request_left:
                 raise unknown_with_ids(_unknown_outcome(error), error.partial) from error
             raise ServiceUnreachableError(
-                f"The API at {self.settings.base_url} could not be reached, nothing was sent: {error}."
-                " Check the host field of the connection, the network and the proxy."
+                f"The API at {self.settings.base_url} could not be reached, nothing was sent: {error}. {error.cure}"
             ) from error
 
     def get_video(self, video_task_id: str, sent_video_url: str | None = None) -> VideoTask:
@@ -294,11 +294,21 @@ class DigitalHumanHook(BaseHook):
             raise QueryError(f"The query for video task {video_task_id} brought no answer: {error}.") from error
 
     def test_connection(self) -> tuple[bool, str]:
-        """Tell what can be known of the connection free of charge: by a query for a task that cannot exist."""
+        """Return what can be known of the connection free of charge: by a query for a task that cannot exist.
+
+        The text is for the connection form, so it uses the form's words, and not the ID of the connection: Airflow
+        tests under an ID that it makes up.
+        """
+        from airflow_provider_digitalhuman.connection.transport import TransportError
+
         try:
-            answer = self._query(f"airflow-connection-test-{secrets.token_hex(8)}")
-        except (InvalidConnectionError, QueryError) as error:
-            return False, str(error)
+            base_url = self.settings.base_url
+            answer = self._transport.get(result_url(base_url, f"airflow-connection-test-{secrets.token_hex(8)}"))
+        except InvalidConnectionError as error:
+            reason = str(error).removeprefix(f"Connection {self.digitalhuman_conn_id!r}: ")
+            return False, reason[:1].upper() + reason[1:]
+        except TransportError as error:
+            return False, f"There was no answer from {base_url}: {error}. {error.cure}"
         return _judge_test_answer(answer)
 
 
@@ -306,13 +316,11 @@ def _judge_test_answer(answer: "Answer") -> tuple[bool, str]:
     try:
         read_query(answer, "connection test")
     except AuthenticationError:
-        return False, f"The server refused the key ({answer.describe()}). Check the password field (API key)."
+        return False, f"The server refused the key ({answer.describe()}). Check the field API key."
     except VideoTaskNotFoundError:
         if answer.http_status == 200:
             return True, "The API answered and did not refuse the key. Whether the account can pay is not known."
-        return False, (
-            f"A server answered, but knows no such path ({answer.describe()}): the host field (base URL) seems wrong."
-        )
+        return False, f"A server answered, but knows no such path ({answer.describe()}): the Base URL seems wrong."
     except DigitalHumanError:
         pass
     return False, f"A server is there, but its answer proves no more than that ({answer.describe()})."

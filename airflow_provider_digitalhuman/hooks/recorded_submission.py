@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
@@ -10,9 +10,10 @@ from airflow_provider_digitalhuman.exceptions import (
     VideoFailedError,
     VideoTaskNotFoundError,
 )
-from airflow_provider_digitalhuman.ledger.record import Send
+from airflow_provider_digitalhuman.ledger.decision import Send
 from airflow_provider_digitalhuman.ledger.stores import store_for
-from airflow_provider_digitalhuman.ledger.submission import Submission, TryFacts
+from airflow_provider_digitalhuman.ledger.submission import Submission
+from airflow_provider_digitalhuman.ledger.try_facts import TryFacts
 from airflow_provider_digitalhuman.support.compat import has_succeeded
 
 if TYPE_CHECKING:
@@ -20,17 +21,30 @@ if TYPE_CHECKING:
 
     from airflow_provider_digitalhuman.api.request import VideoRequest
     from airflow_provider_digitalhuman.api.response import VideoTask
-    from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
+    from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 
 log = logging.getLogger(__name__)
 
-
 _one_at_a_time = threading.Lock()
-"""A task instance has one record: its threads wait for each other."""
+"""A task instance has one record, so its threads wait for each other."""
 
 
-def create_recorded(hook: "DigitalHumanHook", request: "VideoRequest", context: "Context") -> "VideoTask":
-    """Submit ``request`` unless this task instance has paid for it already; see :meth:`DigitalHumanHook.create_video`.
+class VideoClient(Protocol):
+    """What this module needs of the hook."""
+
+    @property
+    def settings(self) -> "ConnectionSettings":
+        """The connection."""
+
+    def create_video(self, request: "VideoRequest", observer: Submission) -> "VideoTask":
+        """Submit one video, and report each step to ``observer``."""
+
+    def get_video(self, video_task_id: str, sent_video_url: str) -> "VideoTask":
+        """Ask for the state of a video."""
+
+
+def create_recorded(hook: VideoClient, request: "VideoRequest", context: "Context") -> "VideoTask":
+    """Submit ``request`` unless this task instance has paid for it already; see the hook's ``create_video``.
 
     :param context: Airflow's, of the running task.
     :raises LedgerError: if the context holds no place for the record; nothing was sent.
@@ -54,7 +68,7 @@ def create_recorded(hook: "DigitalHumanHook", request: "VideoRequest", context: 
     return video_task
 
 
-def current_task(hook: "DigitalHumanHook", submission: Submission, sent_video_url: str) -> "VideoTask":
+def current_task(hook: VideoClient, submission: Submission, sent_video_url: str) -> "VideoTask":
     """Return the state of a video that was submitted before: as the API reports it now, else as it was recorded.
 
     :param sent_video_url: the clip that the video is made of.

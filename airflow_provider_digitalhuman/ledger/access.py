@@ -1,11 +1,12 @@
 """What ``digitalhuman-ledger`` needs of Airflow, and what it finds there, by whichever way."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 from airflow_provider_digitalhuman.exceptions import LedgerError
-from airflow_provider_digitalhuman.ledger.address import ADDRESS, LATE, RECORD_KEY, TaskAddress
-from airflow_provider_digitalhuman.ledger.record import ADOPTED, SubmissionRecord
+from airflow_provider_digitalhuman.ledger.address import ADDRESS, NOTE_SUFFIX, RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.record import RECORD_FIELDS, SubmissionRecord
 
 NO_STATE: Final = "no state"
 """Shown for a task instance that was cleared: Airflow has no word for that."""
@@ -19,7 +20,8 @@ NOT_RUN: Final = frozenset({"upstream_failed", "skipped"})
 """States of a downstream task instance that waited in vain for the one that is cleared."""
 
 
-class Instance(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Instance:
     """A task instance as Airflow shows it.
 
     :param state: its state; :data:`NO_STATE` once it was cleared.
@@ -52,17 +54,18 @@ class Instance(NamedTuple):
         return self.uuid == before.uuid if before.uuid else self == before
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Found:
     """What the stores hold about one task instance.
 
     :param value: the JSON object that counts: of the task state store, else of the Variable; empty if there is none.
     :param variable: the JSON object of the Variable, None if there is none.
-    :param late: the note of a try that Airflow had given up, None if there is none.
+    :param note: of a try that Airflow had given up, None if there is none.
     """
 
     value: Mapping[str, Any]
     variable: Mapping[str, Any] | None = None
-    late: Mapping[str, Any] | None = None
+    note: Mapping[str, Any] | None = None
 
     def record(self) -> SubmissionRecord:
         """Return the record.
@@ -72,7 +75,7 @@ class Found(NamedTuple):
         return SubmissionRecord.from_json(self.value)
 
     @property
-    def late_id(self) -> str | None:
+    def noted_id_of_post(self) -> str | None:
         """The ID that the vendor gave to the very POST of this record, and that its try could not write into it."""
         note = self._own_note
         return note.video_task_id if note else None
@@ -80,50 +83,53 @@ class Found(NamedTuple):
     @property
     def noted_id(self) -> str | None:
         """The ID that a note names, whichever POST of this task instance it is about."""
-        return _text((self.late or {}).get("video_task_id"))
+        return _text((self.note or {}).get("video_task_id"))
 
     @property
     def has_orphan(self) -> bool:
         """Whether there is a note that no try reads any more."""
-        if self.late is None:
+        if self.note is None:
             return False
         note = self._own_note
         return note is None or not self.record().is_open
 
     @property
     def possible_id(self) -> str | None:
-        """An ID that may be the video's: left by a try that was given up, in a broken answer, or only in the copy."""
-        known = (self.late_id, self.value.get("possible_id"), (self.variable or {}).get("video_task_id"))
+        """An ID that may be the video's: in the note of a try, in a broken answer, or only in the copy."""
+        known = (self.noted_id_of_post, self.value.get("possible_id"), (self.variable or {}).get("video_task_id"))
         return next((one for one in map(_text, known) if one and one != self.value.get("video_task_id")), None)
 
     @property
     def _own_note(self) -> SubmissionRecord | None:
-        """The note, if it is about the POST of this record; one that cannot be read is about none."""
+        """The note, if it can be read and is about the POST of this record."""
         try:
-            note, record = SubmissionRecord.from_json(self.late), self.record()
+            note, record = SubmissionRecord.from_json(self.note), self.record()
         except LedgerError:
             return None
-        if record.fingerprint == ADOPTED:  # which stands in the place of the fingerprint of the same POST
-            record = record._replace(fingerprint=note.fingerprint)
+        if record.is_adopted:  # which stands in the place of the fingerprint of the same POST
+            record = replace(record, fingerprint=note.fingerprint)
         return note if note.is_same_post(record) else None
 
 
-class Row(NamedTuple):
-    """One line of the list; ``instance`` is None where Airflow has no such task instance any more."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the list; ``instance`` is None where Airflow has no such task instance any more."""
 
     address: TaskAddress
     found: Found
     instance: Instance | None
 
 
-class Cleared(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Cleared:
     """What a clear did, task instances as ``task_id`` or ``task_id [map_index]``."""
 
     cleared: Sequence[str]
     left_alone: Sequence[str] = ()
 
 
-class Downstream(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Downstream:
     """One task instance downstream of the one to clear."""
 
     task_id: str
@@ -153,7 +159,7 @@ class LedgerAccess(Protocol):
     def write(self, address: TaskAddress, record: SubmissionRecord, before: Found) -> None:
         """Put ``record`` in the place of ``before``."""
 
-    def drop_late(self, address: TaskAddress) -> None:
+    def delete_note(self, address: TaskAddress) -> None:
         """Remove the note of a try that Airflow had given up."""
 
     def plan_clear(self, address: TaskAddress) -> Sequence[Downstream]:
@@ -166,56 +172,53 @@ class LedgerAccess(Protocol):
         """Return how a person clears the task instance, as the beginning of a sentence."""
 
 
-def found_in(entry: Any, variable: Any, late: Any) -> Found | None:
+def found_in(entry: Any, variable: Any, note: Any) -> Found | None:
     """Return what the stores hold, from the parsed texts of each; None if there is no record."""
     value = variable if entry is None else entry
     if value is None:
         return None
-    copy, note = (one if isinstance(one, Mapping) else None for one in (variable, late))
-    return Found(value if isinstance(value, Mapping) else {"value": value}, copy, note)
+    copy, kept_note = (one if isinstance(one, Mapping) else None for one in (variable, note))
+    return Found(value if isinstance(value, Mapping) else {"value": value}, copy, kept_note)
 
 
-def without_record(late: Any) -> Found:
-    """Return a note as what is left where there is no record."""
-    return Found({}, None, late if isinstance(late, Mapping) else {"value": late})
+def without_record(note: Any) -> Found:
+    """Return what the stores hold where there is a note and no record."""
+    return Found({}, None, note if isinstance(note, Mapping) else {"value": note})
 
 
 def merged(before: Mapping[str, Any], record: SubmissionRecord) -> dict[str, Any]:
     """Return the record as JSON, with what else stood beside it."""
-    beside = {key: value for key, value in before.items() if key not in (*SubmissionRecord._fields, "version")}
+    beside = {key: value for key, value in before.items() if key not in (*RECORD_FIELDS, "version")}
     return beside | record.to_json()
 
 
 def sorted_variables(
     variables: Iterable[tuple[str, Any, str | None]], dag_id: str | None, notes: list[str]
 ) -> tuple[dict[TaskAddress, Any], dict[TaskAddress, Any]]:
-    """Tell records from notes of tries that were given up, and drop all other Variables.
+    """Return records and notes of tries that were given up, each by task instance; drop all other Variables.
 
     :param variables: key, parsed value and description of each.
     :param dag_id: of this DAG only, unless None.
     :param notes: gets a sentence about each one that names no task instance.
     """
     records: dict[TaskAddress, Any] = {}
-    late: dict[TaskAddress, Any] = {}
+    of_tries: dict[TaskAddress, Any] = {}
     for key, value, description in variables:
         if not key.startswith(f"{RECORD_KEY}_"):
             continue
-        address = _address_of_variable(key.removesuffix(LATE), value, description)
+        address = _address_of_variable(key.removesuffix(NOTE_SUFFIX), value, description)
         if address is None:
             notes.append(
                 f"The Variable {key} names no task instance (its description was edited): look at it in Airflow's UI."
             )
         elif dag_id in (None, address.dag_id):
-            (late if key.endswith(LATE) else records)[address] = value
-    return records, late
+            (of_tries if key.endswith(NOTE_SUFFIX) else records)[address] = value
+    return records, of_tries
 
 
 def _address_of_variable(key: str, value: Any, description: str | None) -> TaskAddress | None:
     """Return whose record a Variable holds; None where neither its value nor its description names that."""
-    task = value.get(ADDRESS) if isinstance(value, Mapping) else None
-    named = None
-    if isinstance(task, list) and len(task) == len(TaskAddress._fields):
-        named = TaskAddress(*task)
+    named = TaskAddress.from_json(value.get(ADDRESS)) if isinstance(value, Mapping) else None
     named = named or TaskAddress.from_description(description or "")
     return named if named and named.variable_key == key else None
 

@@ -5,7 +5,8 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import astuple, dataclass
+from typing import Any, Final
 
 RECORD_KEY: Final = "digitalhuman_submission"
 """Key of the record in the task state store, and the beginning of the keys of its Variables."""
@@ -13,12 +14,13 @@ COPIED: Final = "copied"
 """Key in a task state store entry: a Variable holds a copy, which goes when the task has succeeded."""
 ADDRESS: Final = "task"
 """Key in a Variable: the task instance's address, for the command line."""
-LATE: Final = "_late"
-"""Ends the key of the Variable in which a try that Airflow has given up leaves what it has learned."""
+NOTE_SUFFIX: Final = "_late"
+"""Ends the key of the Variable with the note of a try that Airflow has given up: what became of its POST."""
 _DESCRIPTION: Final = r"DAG (?P<dag>.*), run (?P<run>.*), task (?P<task>.*), map index (?P<index>-?\d+)\."
 
 
-class TaskAddress(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class TaskAddress:
     """A task instance, by the four names under which Airflow knows it.
 
     :param map_index: -1 for a task that is not mapped.
@@ -41,15 +43,29 @@ class TaskAddress(NamedTuple):
         found = re.search(_DESCRIPTION, description, re.DOTALL)
         return cls(found["dag"], found["run"], found["task"], int(found["index"])) if found else None
 
+    @classmethod
+    def from_json(cls, value: Any) -> "TaskAddress | None":
+        """Return the address that :meth:`to_json` has written; None if ``value`` is none."""
+        return cls(*value) if isinstance(value, list) and len(value) == len(cls.__slots__) else None
+
+    def to_json(self) -> list[str | int]:
+        """Return the address as a Variable holds it."""
+        return list(astuple(self))
+
     @property
     def variable_key(self) -> str:
         """Key of the Variable that holds the record, or its second copy."""
-        digest = hashlib.sha256(json.dumps(list(self)).encode()).hexdigest()[:32]
+        digest = hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()[:32]
         return f"{RECORD_KEY}_{digest}"
 
     @property
+    def note_key(self) -> str:
+        """Key of the Variable that holds the note of a try that Airflow has given up."""
+        return self.variable_key + NOTE_SUFFIX
+
+    @property
     def description(self) -> str:
-        """What the Variable says of itself to people."""
+        """Description of the Variable, for people."""
         shown = f"DAG {self.dag_id}, run {self.run_id}, task {self.task_id}, map index {self.map_index}"
         return f"DigitalHuman submission of {shown}. Do not edit."
 

@@ -4,11 +4,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_digitalhuman.ledger import fingerprint_legacy
 from airflow_provider_digitalhuman.ledger.signed_urls import without_signature
 
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.api.request import VideoRequest
 
+_LEGACY_FIELDS: Final = frozenset({"model", "audioUrl", "videoUrl", "modelVersion", "sideFace", "tiltedFace"})
 _VERSION: Final = "2:"
 """Before the digits, so that a record tells by which rules it was written. Other rules need another number."""
 
@@ -19,32 +21,22 @@ def fingerprint(request: "VideoRequest", base_url: str) -> str:
 
 
 def media_fingerprint(request: "VideoRequest") -> str:
-    """Return a text that is equal for the same audio and video, whatever else differs: ``2:`` and 16 hex digits."""
+    """Return a text that is equal for the same media, whatever else differs: ``2:`` and 16 hex digits."""
     return _digest(_media(request))
 
 
 def legacy_fingerprint(request: "VideoRequest", base_url: str) -> str:
-    """Return the 16 hex digits that a record of ``request``, written by an earlier version, holds."""
-    from airflow_provider_digitalhuman.ledger.fingerprint_legacy import legacy_fingerprint as frozen
+    """Return the 16 hex digits that a record of ``request``, written by an earlier version, holds.
 
-    return frozen(request, base_url)
-
-
-def unrecognised_signature(url: str) -> str | None:
-    """Return why signing ``url`` again may look like another video, in a few words to warn with; None if nothing does.
-
-    It names parameters, never their values.
+    Empty for a request that no earlier version could send: it equals no record.
     """
-    from airflow_provider_digitalhuman.ledger.signature_warning import unrecognised_signature as warning
-
-    return warning(url)
+    if not request.body().keys() <= _LEGACY_FIELDS:
+        return ""
+    return fingerprint_legacy.legacy_fingerprint(request, base_url)
 
 
 def _media(request: "VideoRequest") -> dict[str, str]:
-    return {
-        "audioUrl": without_signature(request.audio_url),
-        "videoUrl": without_signature(request.video_url),
-    }
+    return {medium.wire_name: without_signature(medium.url) for medium in request.media}
 
 
 def _digest(value: Any) -> str:

@@ -20,7 +20,7 @@ from airflow_provider_digitalhuman.ledger.access import (
     sorted_variables,
     without_record,
 )
-from airflow_provider_digitalhuman.ledger.address import LATE, RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.address import RECORD_KEY, TaskAddress
 from airflow_provider_digitalhuman.ledger.http import parsed
 from airflow_provider_digitalhuman.ledger.record import SubmissionRecord
 from airflow_provider_digitalhuman.support.compat import AIRFLOW
@@ -46,7 +46,7 @@ class LocalAirflow:
     def rows(self, dag_id: str | None, everything: bool) -> Iterator[Row]:
         """Yield the records there are: a success removes its own, so all of them can be stuck.
 
-        With ``everything`` also notes that are left where there is no record any more.
+        With ``everything`` also notes where there is no record any more.
         """
         from airflow.models.variable import Variable
         from sqlalchemy import select
@@ -55,18 +55,18 @@ class LocalAirflow:
             query = select(Variable).where(Variable.key.startswith(f"{RECORD_KEY}_", autoescape=True))
             rows = session.scalars(query.order_by(Variable.key))
             kept = [(row.key, parsed(row.get_val()), row.description) for row in rows]
-        records, late = sorted_variables(kept, dag_id, self.notes)
+        records, notes = sorted_variables(kept, dag_id, self.notes)
         for address, value in records.items():
-            found = found_in(None, value, late.pop(address, None))
+            found = found_in(None, value, notes.pop(address, None))
             if found is not None:
                 yield Row(address, found, self.instance(address))
-        for address, note in late.items() if everything else ():
+        for address, note in notes.items() if everything else ():
             yield Row(address, without_record(note), self.instance(address))
 
     def read(self, address: TaskAddress) -> Found | None:
         """Return what the Variables hold, None if there is no record."""
-        value, late = (self._variable(key) for key in (address.variable_key, address.variable_key + LATE))
-        return found_in(None, value, late)
+        value, note = (self._variable(key) for key in (address.variable_key, address.note_key))
+        return found_in(None, value, note)
 
     def _variable(self, key: str) -> Any:
         with _session() as session:
@@ -86,14 +86,14 @@ class LocalAirflow:
         """
         with _session() as session:
             row = session.scalar(_variable_of(address.variable_key).with_for_update())
-            if row is None or found_in(None, parsed(row.get_val()), before.late) != before:
+            if row is None or found_in(None, parsed(row.get_val()), before.note) != before:
                 raise LedgerError(f"A try of {address} has changed its record meanwhile. Nothing was changed.")
             row.set_val(json.dumps(merged(before.value, record)))
 
-    def drop_late(self, address: TaskAddress) -> None:
+    def delete_note(self, address: TaskAddress) -> None:
         """Remove the note of a try that Airflow had given up."""
         with _session() as session:
-            row = session.scalar(_variable_of(address.variable_key + LATE))
+            row = session.scalar(_variable_of(address.note_key))
             if row is not None:
                 session.delete(row)
 

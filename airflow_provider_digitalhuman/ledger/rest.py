@@ -20,7 +20,7 @@ from airflow_provider_digitalhuman.ledger.access import (
     sorted_variables,
     without_record,
 )
-from airflow_provider_digitalhuman.ledger.address import ADDRESS, COPIED, LATE, RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.address import ADDRESS, COPIED, RECORD_KEY, TaskAddress
 from airflow_provider_digitalhuman.ledger.http import AirflowHttp, parsed
 from airflow_provider_digitalhuman.ledger.record import SubmissionRecord
 
@@ -56,28 +56,28 @@ class AirflowApi:
     def rows(self, dag_id: str | None, everything: bool) -> Iterator[Row]:
         """Yield the records there are; without ``everything`` only where a submission can be stuck.
 
-        With it also notes that are left where there is no record any more.
+        With it also notes where there is no record any more.
         """
-        variables, late = self._variables(dag_id)
+        variables, notes = self._variables(dag_id)
         if self._has_state_store:
             for address, instance in self._candidates(dag_id, everything):
-                found = found_in(self._entry(address), variables.pop(address, None), late.get(address))
+                found = found_in(self._entry(address), variables.pop(address, None), notes.get(address))
                 if found is not None:
-                    late.pop(address, None)
+                    notes.pop(address, None)
                     yield Row(address, found, instance)
         for address, value in variables.items():
             # With a task state store, the Variable is a copy, and the record itself may have gone on.
-            found = found_in(self._entry_if_any(address), value, late.pop(address, None))
+            found = found_in(self._entry_if_any(address), value, notes.pop(address, None))
             if found is not None:
                 yield Row(address, found, self.instance(address))
-        for address, note in late.items() if everything else ():
+        for address, note in notes.items() if everything else ():
             found = found_in(self._entry_if_any(address), None, note) or without_record(note)
             yield Row(address, found, self.instance(address))
 
     def read(self, address: TaskAddress) -> Found | None:
         """Return what the stores hold, None if there is no record."""
-        copy, late = (self._variable(key) for key in (address.variable_key, address.variable_key + LATE))
-        return found_in(self._entry_if_any(address), copy, late)
+        copy, note = (self._variable(key) for key in (address.variable_key, address.note_key))
+        return found_in(self._entry_if_any(address), copy, note)
 
     def instance(self, address: TaskAddress) -> Instance | None:
         """Return the task instance, None if there is none."""
@@ -98,29 +98,35 @@ class AirflowApi:
         return None if found is None else parsed(found["value"])
 
     def _variables(self, dag_id: str | None) -> tuple[dict[TaskAddress, Any], dict[TaskAddress, Any]]:
-        """Return the records in Variables, and what tries that were given up have left."""
-        # The pattern is a relief where the server knows it (Airflow 3); 2.11 has none and shows all Variables.
+        """Return the records in Variables, and the notes of tries that were given up."""
+        # Airflow 3 filters by the pattern; 2.11 has none and shows all Variables.
         query = {"order_by": "key"} | ({} if self._http.is_v1 else {"variable_key_pattern": f"{RECORD_KEY}_%"})
         rows = self._http.pages("/variables", "variables", query)
         kept = ((row["key"], parsed(row["value"]), row.get("description")) for row in rows)
         return sorted_variables(kept, dag_id, self.notes)
 
     def _candidates(self, dag_id: str | None, everything: bool) -> Iterator[tuple[TaskAddress, Instance]]:
-        """Yield task instances that may have a record in the task state store, the newest first."""
-        query: dict[str, Any] = {"order_by": "-id"}
-        if not everything:
-            query["state"] = list(_MAY_BE_STUCK)
-        if dag_id is None:
-            # A DAG that is named is searched whatever its tasks are: also a @task can submit.
-            query["operator"] = sorted(self._operators())
+        """Yield task instances that may have a record in the task state store, the newest first.
+
+        No request finds the records themselves, and any class of task can submit, by the hook. So all are asked; those
+        of the operator and its subclasses first, as there is a limit.
+        """
+        query: dict[str, Any] = {"order_by": "-id"} | ({} if everything else {"state": list(_MAY_BE_STUCK)})
+        queries = [query] if dag_id else [query | {"operator": sorted(self._operators())}, query]
         path = f"/dags/{quote(dag_id, safe='') if dag_id else '~'}/dagRuns/~/taskInstances"
-        for number, row in enumerate(self._http.pages(path, "task_instances", query)):
-            if number == MOST_READ:
+        seen: set[TaskAddress] = set()
+        for row in (row for one in queries for row in self._http.pages(path, "task_instances", one)):
+            address = TaskAddress(row["dag_id"], row["dag_run_id"], row["task_id"], row["map_index"])
+            if address in seen:
+                continue
+            if len(seen) == MOST_READ:
                 self.notes.append(
-                    f"Only the newest {MOST_READ} task instances were asked for their record: name a DAG (--dag-id)."
+                    f"Only {MOST_READ} task instances were asked for their record: those of the operator and its"
+                    " subclasses first, then the newest. Name a DAG (--dag-id)."
                 )
                 return
-            yield TaskAddress(row["dag_id"], row["dag_run_id"], row["task_id"], row["map_index"]), _instance(row)
+            seen.add(address)
+            yield address, _instance(row)
 
     def _operators(self) -> set[str]:
         """Return the class names of the operator and its subclasses in the DAGs of today."""
@@ -137,9 +143,11 @@ class AirflowApi:
     def write(self, address: TaskAddress, record: SubmissionRecord, before: Found) -> None:
         """Put ``record`` in the place of ``before``: in the task state store, and in the Variable.
 
-        The Variable first: what the first store has not got shows as stuck, so the command can be given again.
+        The Variable first: what the first store has not got shows as stuck, so the command can be given again. Each is
+        read right before it is written: no request of Airflow's compares and sets.
 
-        :raises LedgerError: if Airflow refuses it, or has starred out a part of the record that it showed.
+        :raises LedgerError: if a try has changed it meanwhile, Airflow refuses it, or has starred out a part of the
+            record that it showed.
         """
         starred = [key for key, value in before.value.items() if "***" in str(value) and key not in _FREE_TEXT]
         if starred:
@@ -149,9 +157,17 @@ class AirflowApi:
                 " connection or the [core] sensitive_var_conn_names that names a part of the record a secret."
             )
         has_copy = before.variable is not None or self.version >= (3, 4)
+        came = f"A try of {address} came in between"
         if has_copy or not self._has_state_store:
-            self._write_variable(address, merged(before.variable or {ADDRESS: list(address)}, record), before.variable)
+            if self.read(address) != before:
+                raise LedgerError(f"{came}. Nothing was changed.")
+            beside = before.variable or {ADDRESS: address.to_json()}
+            self._write_variable(address, merged(beside, record), before.variable)
         if self._has_state_store:
+            entry = self._entry(address)
+            if (before.variable if entry is None else entry) != before.value:
+                copied = " The copy in its Variable was." if has_copy else ""
+                raise LedgerError(f"{came}: its entry in the task state store was not changed.{copied} Look again.")
             value = merged(before.value, record) | ({COPIED: True} if has_copy else {})
             body = {"value": value, "expires_at": None}
             self._http.call("PUT", _entry_path(address), params={"map_index": address.map_index}, json=body)
@@ -161,16 +177,16 @@ class AirflowApi:
         if before is None:
             self._http.call("POST", "/variables", json=body | {"description": address.description})
         else:
-            # 2.11 knows the field by another name in the mask, and changes nothing that is not in the body.
+            # 2.11 has another name for the field in the mask, and changes nothing that is not in the body.
             mask = {} if self._http.is_v1 else {"update_mask": "value"}
             self._http.call("PATCH", f"/variables/{address.variable_key}", params=mask, json=body)
 
-    def drop_late(self, address: TaskAddress) -> None:
+    def delete_note(self, address: TaskAddress) -> None:
         """Remove the note of a try that Airflow had given up.
 
         :raises LedgerError: if Airflow refuses it.
         """
-        self._http.call("DELETE", f"/variables/{address.variable_key}{LATE}", missing_is_none=True)
+        self._http.call("DELETE", f"/variables/{address.note_key}", missing_is_none=True)
 
     # ---------------------------------------------------------------- clearing
 
@@ -190,7 +206,7 @@ class AirflowApi:
         rows = self._http.call("POST", _clear_path(address), json=body)["task_instances"]
         if self._http.is_v1:  # which shows names only
             names = {row["task_id"] for row in rows}
-            dag, run = (quote(part, safe="") for part in address[:2])
+            dag, run = (quote(part, safe="") for part in (address.dag_id, address.run_id))
             path = f"/dags/{dag}/dagRuns/{run}/taskInstances"
             rows = [row for row in self._http.pages(path, "task_instances", {}) if row["task_id"] in names]
         found = {Downstream(row["task_id"], row["map_index"], row["state"] or NO_STATE) for row in rows}
@@ -271,7 +287,7 @@ def _calls(targets: Sequence[Any], *, one_task_each: bool) -> list[list[Any]]:
 
 def _path(address: TaskAddress) -> str:
     """Return the task instance's path in Airflow's REST API."""
-    dag, run, task = (quote(part, safe="") for part in address[:3])
+    dag, run, task = (quote(part, safe="") for part in (address.dag_id, address.run_id, address.task_id))
     return f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}"
 
 

@@ -1,18 +1,20 @@
 """What ``adopt`` and ``release`` refuse, and why: no I/O. docs/stuck.md has the table."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from airflow_provider_digitalhuman.exceptions import LedgerError
 from airflow_provider_digitalhuman.ledger.access import RETRYING, Found, Instance
 from airflow_provider_digitalhuman.ledger.address import TaskAddress
-from airflow_provider_digitalhuman.ledger.record import ADOPTED, Stage, SubmissionRecord
+from airflow_provider_digitalhuman.ledger.record import Stage, SubmissionRecord
 
 ANSWER_CAN_COME: Final = timedelta(seconds=240)
 """After ``sent_at``: the longest start of a POST (60 s) and the default submit time-out (180 s)."""
 
 
-class Seen(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Seen:
     """One task instance, looked at once."""
 
     found: Found
@@ -22,12 +24,12 @@ class Seen(NamedTuple):
 
 def may_be_corrected(record: SubmissionRecord) -> bool:
     """Whether the outcome is not known, or a person has named it and the task has not succeeded with it."""
-    return record.is_open or (record.fingerprint == ADOPTED and record.stage is not Stage.RETURNED)
+    return record.is_open or (record.is_adopted and record.stage is not Stage.RETURNED)
 
 
 def holds_accepted_id(record: SubmissionRecord) -> bool:
     """Whether the vendor's answer named the video, and no person."""
-    return record.stage is Stage.SUBMITTED and record.fingerprint != ADOPTED
+    return record.stage is Stage.SUBMITTED and not record.is_adopted
 
 
 def named_ids(seen: Seen) -> tuple[str, ...]:
@@ -85,7 +87,7 @@ def refuse_before_answer(address: TaskAddress, record: SubmissionRecord) -> None
         sent = datetime.fromisoformat(record.sent_at)
     except ValueError as error:
         raise LedgerError(
-            f"The record of {address} does not say when its POST left ({error}), so nobody can tell whether its answer"
+            f"The record of {address} does not say when its POST left ({error}), so it is not known whether its answer"
             " can still come. Nothing was changed."
         ) from error
     known = (sent if sent.tzinfo else sent.replace(tzinfo=UTC)).astimezone(UTC) + ANSWER_CAN_COME

@@ -1,6 +1,6 @@
 """What looks like a signature in a URL without being one that is known: for a warning before anything is paid.
 
-Only a warning follows from it, so it may guess. Loaded by tasks that are about to pay, not by every task process.
+Only a warning follows from it, so it may guess.
 """
 
 import re

@@ -25,7 +25,7 @@ _TYPE_A: Final = rf"({_EPOCH_OR_HEX})-[0-9A-Za-z]*-[0-9A-Za-z]*-{_MD5}"
 _AKAMAI: Final = r"(.+~)?exp=[0-9]+~(.+~)?hmac=[0-9a-fA-F]+"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scheme:
     """One way of signing a URL by parameters.
 
@@ -246,7 +246,7 @@ _MEDIA: Final = frozenset({
 # fmt: on
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Parts:
     """A URL taken apart without changing a byte of it.
 

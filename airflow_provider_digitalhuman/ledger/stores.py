@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_digitalhuman.exceptions import LedgerError
-from airflow_provider_digitalhuman.ledger.address import ADDRESS, COPIED, LATE, RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.address import ADDRESS, COPIED, RECORD_KEY, TaskAddress
 from airflow_provider_digitalhuman.ledger.record import Stage
 from airflow_provider_digitalhuman.support import compat
 
@@ -26,7 +26,7 @@ class RecordStore(Protocol):
     """Whether the next try finds it."""
 
     def read(self) -> Any:
-        """Return the object, or None if there is none. Raises if that cannot be told."""
+        """Return the object, or None if there is none. Raises if that is not known."""
 
     def write(self, value: Mapping[str, Any]) -> None:
         """Keep the object. Raises if it was not kept."""
@@ -34,41 +34,41 @@ class RecordStore(Protocol):
     def end(self, value: Mapping[str, Any]) -> None:
         """Keep the object, or none any more, now that the task instance has succeeded."""
 
-    def leave_late(self, value: Mapping[str, Any]) -> None:
-        """Keep what a try has learned that Airflow has given up, beside the object."""
+    def write_note(self, value: Mapping[str, Any]) -> None:
+        """Keep, beside the object, what became of the POST of a try that Airflow has given up."""
 
-    def read_late(self) -> Any:
-        """Return what such a try has left, None if there is nothing."""
+    def read_note(self) -> Any:
+        """Return that note, None if there is none."""
 
-    def drop_late(self) -> None:
-        """Remove it."""
+    def delete_note(self) -> None:
+        """Remove the note."""
 
 
-class _LateVariable:
-    """What a try that Airflow has given up has learned: beside the record, so that it overwrites no later try's."""
+class _NoteVariable:
+    """The note of a try that Airflow has given up: beside the record, so that it overwrites no later try's."""
 
     def __init__(self, address: TaskAddress) -> None:
-        self._key = address.variable_key + LATE
+        self._key = address.note_key
         self._description = address.description
 
-    def leave_late(self, value: Mapping[str, Any]) -> None:
-        """Keep the object."""
+    def write_note(self, value: Mapping[str, Any]) -> None:
+        """Keep the note."""
         compat.write_variable(self._key, json.dumps(value), self._description)
 
-    def read_late(self) -> Any:
-        """Return the object, or None."""
+    def read_note(self) -> Any:
+        """Return the note, or None."""
         text = compat.read_variable(self._key)
         return None if text is None else json.loads(text)
 
-    def drop_late(self) -> None:
-        """Remove the object."""
+    def delete_note(self) -> None:
+        """Remove the note."""
         compat.delete_variable(self._key)
 
 
-class TaskStateRecordStore(_LateVariable):
+class TaskStateRecordStore(_NoteVariable):
     """The task state store of Airflow 3.3 and later, and, where a clear empties that, a copy in a Variable.
 
-    The copy is also how a record is found that Airflow below 3.3 has left before an upgrade.
+    The copy is also how a record is found that Airflow below 3.3 has written before an upgrade.
 
     :param keeps_copy: whether each record is written to the Variable as well.
     """
@@ -119,11 +119,11 @@ class TaskStateRecordStore(_LateVariable):
             self._write_copy(value)
 
     def _write_copy(self, value: Mapping[str, Any]) -> None:
-        text = json.dumps({**value, ADDRESS: list(self._address)})
+        text = json.dumps({**value, ADDRESS: self._address.to_json()})
         try:
             compat.write_variable(self._address.variable_key, text, self._address.description)
         except Exception as error:
-            if value["stage"] == Stage.SENDING:  # nothing has left yet
+            if value["stage"] == Stage.SENDING:  # nothing is sent yet
                 raise
             log.warning("The copy of the record could not be written, the record itself is: %s", error)
 
@@ -135,14 +135,14 @@ class TaskStateRecordStore(_LateVariable):
         self.write(value)
 
 
-class VariableRecordStore(_LateVariable):
+class VariableRecordStore(_NoteVariable):
     """An Airflow Variable of its own: all that outlasts a try below Airflow 3.3.
 
     Airflow lets any process write it, also a try that it has given up, or that was cleared and has not noticed yet. So
     a record is begun only by the try that Airflow runs, and neither changed nor removed where another process has
     changed it.
 
-    :param is_current_try: tells whether Airflow still takes this try for the running one.
+    :param is_current_try: returns whether Airflow still takes this try for the running one.
     """
 
     outlasts_try = True
@@ -165,7 +165,7 @@ class VariableRecordStore(_LateVariable):
         :raises LedgerError: if another process has changed the record since the last access, if Airflow runs another
             try, or if the Variable was not written.
         """
-        text = json.dumps({**value, ADDRESS: list(self._address)})
+        text = json.dumps({**value, ADDRESS: self._address.to_json()})
         found = compat.read_variable(self._record_key)
         # A record that exists may be advanced by a try that was given up: its ID is to be kept.
         if found not in (self._seen, text) or (found is None and not self._is_current_try()):
@@ -201,13 +201,13 @@ class MemoryRecordStore:
         """Keep the object."""
         self.write(value)
 
-    def leave_late(self, value: Mapping[str, Any]) -> None:
+    def write_note(self, value: Mapping[str, Any]) -> None:
         """Keep nothing: no later try reads it."""
 
-    def read_late(self) -> Any:
+    def read_note(self) -> Any:
         """Return None."""
 
-    def drop_late(self) -> None:
+    def delete_note(self) -> None:
         """There is nothing to remove."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSION
-from airflow_provider_digitalhuman.api.request import CHECKS
+from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.archive.destination import check_destination
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
@@ -198,8 +198,11 @@ class CreateDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOper
         video_task = self._run.video_task if self._run else None
         delivery = self._run.delivery if self._run else None
         return LineageFacts(
-            audio_url=self.audio_url,
-            video_url=self.video_url,
+            media_urls=tuple(
+                url
+                for row in VideoRequest.table()
+                if row.is_media and isinstance(url := getattr(self, row.name), str)  # on start, it may be a template
+            ),
             model_version=self.model_version,
             video_task_id=video_task.id if video_task else None,
             task=video_task,
@@ -239,11 +242,11 @@ class CreateDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOper
             self._refuse_bad_destination(self.destination)
         refuse_what_only_a_worker_does(self)
         refuse_multiple_outputs(self)
-        for field, check in CHECKS.items():
-            value = getattr(self, field)
-            left_to_connection = field == "model" and value is None
+        for row in VideoRequest.table():
+            value = getattr(self, row.name)
+            left_to_connection = row.name == "model" and value is None
             if not left_to_connection and not is_rendered_later(value):
-                check(field, value)
+                row.check(row.name, value)
 
     def _refuse_bad_destination(self, destination: Any) -> None:
         if not self.wait_for_completion:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
-from airflow_provider_digitalhuman.api.redact import redact_url
+from airflow_provider_digitalhuman.api.reader import is_same_file
 from airflow_provider_digitalhuman.api.request import VideoRequest
-from airflow_provider_digitalhuman.api.response import VideoTask, is_same_file
+from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import (
     OnUnknownSubmission,
     OnVideoFailed,
@@ -19,9 +19,10 @@ from airflow_provider_digitalhuman.exceptions import (
 )
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.hooks.recorded_submission import current_task, end_record_on_success
-from airflow_provider_digitalhuman.ledger.record import Send
+from airflow_provider_digitalhuman.ledger.decision import Send
 from airflow_provider_digitalhuman.ledger.stores import store_for
-from airflow_provider_digitalhuman.ledger.submission import Submission, TryFacts
+from airflow_provider_digitalhuman.ledger.submission import Submission
+from airflow_provider_digitalhuman.ledger.try_facts import TryFacts
 from airflow_provider_digitalhuman.support.arguments import ends_from_trigger, path_text
 from airflow_provider_digitalhuman.support.links import XCOM_VIDEO_TASK, push_video_link
 from airflow_provider_digitalhuman.support.logs import Log
@@ -40,14 +41,10 @@ if TYPE_CHECKING:
 
 
 class CreateTask(Protocol):
-    """What a run uses of the operator: its arguments, rendered, and Airflow's own."""
+    """What a run uses of the operator, beside the arguments of the request's table."""
 
-    audio_url: str
     video_url: str
     model: str | None
-    model_version: int | str | None
-    side_face: bool | int | str | None
-    tilted_face: bool | int | str | None
     digitalhuman_conn_id: str
     check_media: bool
     wait_for_completion: bool
@@ -115,9 +112,7 @@ class CreateRun:
         decision = submission.decide(request, base_url, task.on_unknown_submission, task.on_video_failed)
         if isinstance(decision, Send):
             self._look_before_paying(request)
-            self._log.info(
-                "Submitting a video of %s with %s.", redact_url(request.video_url), redact_url(request.audio_url)
-            )
+            self._log.info("Submitting a video: %s.", request.shown_media())
             return hook.create_video(request, observer=submission)
         if task.wait_for_completion:
             return submission.recorded_task()
@@ -126,14 +121,10 @@ class CreateRun:
     def _request(self) -> VideoRequest:
         task = self._task
         refuse_number_of_native_rendering(task, "model", self._ti.map_index)
-        return VideoRequest(
-            audio_url=task.audio_url,
-            video_url=task.video_url,
-            model=self._hook.settings.model if task.model is None else task.model,
-            model_version=task.model_version,
-            side_face=task.side_face,
-            tilted_face=task.tilted_face,
-        )
+        given = {row.name: getattr(task, row.name) for row in VideoRequest.table()}
+        if task.model is None:
+            given["model"] = self._hook.settings.model
+        return VideoRequest(**given)
 
     def _look_before_paying(self, request: VideoRequest) -> None:
         """Refuse what would be paid for in vain: no way to wait, no way to store, media not there."""
@@ -253,7 +244,7 @@ class CreateRun:
 
     def _wait_here(self, wait: VideoWait) -> VideoTask:
         return wait_blocking(
-            lambda: self._query(wait.video_task_id), wait, say=self._log.info, sleep=time.sleep, clock=time.time
+            lambda: self._query(wait.video_task_id), wait, log=self._log.info, sleep=time.sleep, clock=time.time
         )
 
     def _query(self, video_task_id: str) -> VideoTask:

@@ -144,7 +144,7 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
         assert wait is not None
         self._next_in = float(self.poke_interval)  # for silent_fail, should there be an error
         decision = self._ask(wait)
-        while isinstance(decision, Wait) and ((decision.doubtful and self.reschedule) or _in_last_second(wait)):
+        while isinstance(decision, Wait) and ((decision.tentative and self.reschedule) or _in_last_second(wait)):
             time.sleep(decision.seconds)
             decision = self._ask(wait)
         if isinstance(decision, Done):
@@ -198,8 +198,8 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
             decision = wait.judge(outcome, time.time())
             if isinstance(decision, Failed):
                 raise decision.error
-        if isinstance(decision, Wait) and decision.say:
-            self.log.info("%s", decision.say)
+        if isinstance(decision, Wait) and decision.message:
+            self.log.info("%s", decision.message)
         return decision
 
     def _defer(self, wait: VideoWait) -> NoReturn:

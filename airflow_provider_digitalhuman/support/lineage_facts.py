@@ -10,8 +10,7 @@ from airflow_provider_digitalhuman.support.assets import StoredVideo
 class LineageFacts:
     """What an operator knows of one video's lineage. What is not known (yet) is None.
 
-    :param audio_url: where the speech came from.
-    :param video_url: where the clip of the person came from.
+    :param media_urls: where the media came from that the video is made of.
     :param model_version: the ``modelVersion`` that was sent.
     :param video_task_id: the vendor's task ID.
     :param task: the video task as the API reported it last.
@@ -20,8 +19,7 @@ class LineageFacts:
         that archives it.
     """
 
-    audio_url: str | None = None
-    video_url: str | None = None
+    media_urls: tuple[str, ...] = ()
     model_version: int | str | None = None
     video_task_id: str | None = None
     task: VideoTask | None = None

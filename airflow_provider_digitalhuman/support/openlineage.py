@@ -14,6 +14,7 @@ from airflow.providers.common.compat.openlineage.facet import (
 from airflow.providers.openlineage.extractors import OperatorLineage
 
 from airflow_provider_digitalhuman.api.endpoints import result_url
+from airflow_provider_digitalhuman.api.urls import web_url
 from airflow_provider_digitalhuman.support.lineage_facts import LineageFacts
 from airflow_provider_digitalhuman.support.metrics import cost_fields
 
@@ -46,7 +47,7 @@ class DigitalHumanVideoRunFacet(RunFacet):
 
 def operator_lineage(facts: LineageFacts) -> "OperatorLineage[Any, Any]":
     """Return inputs, outputs and run facets. URLs go without their query strings: a signature is a secret."""
-    inputs = [dataset(url) for url in (facts.audio_url, facts.video_url) if url and _is_url(url)]
+    inputs = [dataset(url) for url in facts.media_urls if web_url(url)]
     outputs = []
     made = _made_by_vendor(facts)
     if facts.archived:
@@ -55,7 +56,7 @@ def operator_lineage(facts: LineageFacts) -> "OperatorLineage[Any, Any]":
         outputs.append(dataset(facts.archived.uri, statistics))
     if made is not None:
         # Where this task did not make it, it is what the archived file comes from.
-        (outputs if facts.audio_url else inputs).append(made)
+        (outputs if facts.media_urls else inputs).append(made)
     return OperatorLineage(inputs=inputs, outputs=outputs, run_facets=_run_facets(facts))
 
 
@@ -105,7 +106,3 @@ def _run_facets(facts: LineageFacts) -> dict[str, BaseFacet]:
 
 def _task_id(facts: LineageFacts) -> str | None:
     return facts.task.id if facts.task else facts.video_task_id
-
-
-def _is_url(value: str) -> bool:
-    return isinstance(value, str) and value.startswith(("http://", "https://"))

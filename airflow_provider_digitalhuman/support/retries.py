@@ -13,13 +13,17 @@ def airflow_retries(*retried: type[DigitalHumanError]) -> Iterator[None]:
     """Let an error of this provider end Airflow's retries where its class says that another try could not help.
 
     :param retried: classes that the DAG author wants to be retried all the same.
-    :raises AirflowFailException: in place of such an error, with its message, and with it as the cause.
+    :raises AirflowFailException: in place of such an error, with its message, and with it as the cause; see also
+        :func:`final_if_unknown`.
     """
     try:
         yield
     except DigitalHumanError as error:
         if not error.ends_retries or isinstance(error, retried):
             raise
+        with final_if_unknown():
+            if isinstance(error, SubmissionUnknownError | RequestChangedError):
+                raise
         raise AirflowFailException(str(error)) from error
 
 
@@ -35,12 +39,14 @@ class FinalRequestChangedError(RequestChangedError, AirflowFailException):
 def final_if_unknown() -> Iterator[None]:
     """Let an error after which no retry may pay end Airflow's retries wherever it is raised.
 
+    Each in one traceback: what led to it is in the task's log.
+
     :raises FinalSubmissionUnknownError: in place of a :class:`SubmissionUnknownError`, of which it is one.
     :raises FinalRequestChangedError: likewise.
     """
     try:
         yield
     except SubmissionUnknownError as error:
-        raise FinalSubmissionUnknownError(str(error), video_task_id=error.video_task_id) from error
+        raise FinalSubmissionUnknownError(str(error), video_task_id=error.video_task_id) from None
     except RequestChangedError as error:
-        raise FinalRequestChangedError(str(error)) from error
+        raise FinalRequestChangedError(str(error)) from None

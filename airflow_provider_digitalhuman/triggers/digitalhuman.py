@@ -6,17 +6,16 @@ import time
 from asyncio import sleep
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
+from airflow_provider_digitalhuman.triggers.ending import TaskKind, end_task
+from airflow_provider_digitalhuman.triggers.events import event_of
 from airflow_provider_digitalhuman.waiting.decision import Done, Failed, VideoWait, checked_video_task_id
-
-# A worker imports this module to defer: what only the triggerer needs is imported there.
-if TYPE_CHECKING:
-    from airflow_provider_digitalhuman.triggers.ending import TaskKind
+from airflow_provider_digitalhuman.waiting.poller import Client, poller_for
 
 EARLIEST_EVENT: Final = 10.0
 """Seconds after the deferral before which no event leaves: Airflow 3.3 can fail a task that is woken up at once,
@@ -29,7 +28,7 @@ RESTART_SPREAD: Final = 5.0
 
 
 class DigitalHumanVideoTrigger(BaseTrigger):
-    """Waits for one video. All triggers of a connection share one poller, its connections and its pace.
+    """Waits for one video. All triggers of a connection share one poller, its HTTP connections and its rate limiter.
 
     What is serialized holds no secret, and only absolute times, so that a restart of the triggerer changes nothing.
 
@@ -52,7 +51,7 @@ class DigitalHumanVideoTrigger(BaseTrigger):
         poll_interval: float | None = None,
         submitted_at: float | None = None,
         not_before: float = 0.0,
-        ends_task: "TaskKind | None" = None,
+        ends_task: TaskKind | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.digitalhuman_conn_id = digitalhuman_conn_id
@@ -80,9 +79,6 @@ class DigitalHumanVideoTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait through the shared poller, and send the one event that says how it ended."""
-        from airflow_provider_digitalhuman.triggers.events import event_of
-        from airflow_provider_digitalhuman.waiting.poller import poller_for
-
         first_in = max(self.not_before - time.time(), RESTART_SPREAD * random.random())  # noqa: S311
         end: Done | Failed
         times: dict[str, float | None] = {}
@@ -91,7 +87,7 @@ class DigitalHumanVideoTrigger(BaseTrigger):
         except InvalidRequestError as error:
             end = Failed(error)
         else:
-            end = await poller_for(self.digitalhuman_conn_id).wait_for(wait, first_in, self.log.info)
+            end = await poller_for(self.digitalhuman_conn_id, _open_client).wait_for(wait, first_in, self.log.info)
             times = wait.times()
         await sleep(max(0.0, self.not_before - time.time()))
         # Nothing may follow: Airflow 3.3 takes a trigger that is slow to end for one that was killed.
@@ -106,8 +102,6 @@ class DigitalHumanVideoTrigger(BaseTrigger):
             return None
         if self.ends_task == "create" and _may_be_the_clip(end.task):
             return None
-        from airflow_provider_digitalhuman.triggers.ending import end_task
-
         try:
             event = await end_task(self.ends_task, ti, end.task, times)
         except Exception as error:
@@ -131,21 +125,28 @@ class DigitalHumanVideoTrigger(BaseTrigger):
         return (ends if ends.tzinfo else ends.replace(tzinfo=UTC)).timestamp() - DEFERRAL_MARGIN
 
     async def on_kill(self) -> None:
-        """Say what becomes of the video (Airflow 3.3 and later).
+        """Log what becomes of the video (Airflow 3.3 and later).
 
         Airflow also calls this where nobody killed anything, such as when another triggerer has taken over; there is
         nothing to cancel at the vendor, so nothing is done.
         """
         self.log.warning(
-            "This trigger was told to stop watching video task %s: the Airflow task was marked or cleared, or another"
+            "This trigger is to stop waiting for video task %s: the Airflow task was marked or cleared, or another"
             " triggerer has taken it over. The vendor has no cancel: the video goes on and is charged, and can be"
             " picked up under this ID.",
             self.video_task_id,
         )
 
 
+async def _open_client(digitalhuman_conn_id: str, present: Client | None) -> Client:
+    # A worker imports this module to defer, and has no use for aiohttp.
+    from airflow_provider_digitalhuman.connection.query_client import open_client
+
+    return await open_client(digitalhuman_conn_id, present)
+
+
 def _may_be_the_clip(task: VideoTask) -> bool:
-    """Tell whether the video's URL stands under the request's own name: only a worker knows what was sent."""
+    """Return whether the video's URL stands under the request's own name: only a worker knows what was sent."""
     return bool(task.video_url) and task.video_url == task.raw.get("videoUrl") != task.raw.get("video_url")
 
 
@@ -156,7 +157,7 @@ def deferral(
     deadline: float,
     poll_interval: float | None = None,
     submitted_at: float | None = None,
-    ends_task: "TaskKind | None" = None,
+    ends_task: TaskKind | None = None,
 ) -> dict[str, Any]:
     """Return the arguments ``trigger`` and ``timeout`` for ``BaseOperator.defer``.
 
@@ -182,12 +183,12 @@ def start_trigger_args(
     digitalhuman_conn_id: str,
     timeout: float,
     poll_interval: float | None,
-    ends_task: "TaskKind | None" = None,
+    ends_task: TaskKind | None = None,
 ) -> StartTriggerArgs:
     """Return what starts a waiting task in the triggerer (Airflow 3.3 and later).
 
     No deadline can be known when the DAG is parsed. Airflow keeps the moment at which its own time-out ends, also when
-    the triggerer restarts; the trigger reckons its deadline from that.
+    the triggerer restarts; the trigger computes its deadline from that.
 
     :param timeout: seconds to wait.
     :param ends_task: as for :class:`DigitalHumanVideoTrigger`.

@@ -22,7 +22,7 @@ async def end_task(kind: TaskKind, ti: Any, task: VideoTask, times: Mapping[str,
 
     :param ti: the task instance as the triggerer knows it.
     :param task: the completed video.
-    :param times: what :meth:`~airflow_provider_digitalhuman.waiting.decision.VideoWait.times` says.
+    :param times: of :meth:`~airflow_provider_digitalhuman.waiting.decision.VideoWait.times`.
     """
     metrics = video_metrics(ti.try_number, "success", task, **times)
     place = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id")}

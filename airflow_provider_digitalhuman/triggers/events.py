@@ -1,4 +1,4 @@
-"""What a trigger tells the task that it wakes up: the end of a wait as JSON types, and back.
+"""What a trigger sends to the task that it wakes up: the end of a wait as JSON types, and back.
 
 The event holds everything that the resumed task needs: ``dag.test()`` drops the arguments of the deferral.
 """
@@ -28,20 +28,20 @@ class Event(dict[str, Any]):
 
 
 def event_of(end: Done | Failed, video_task_id: str, times: Mapping[str, float | None] | None = None) -> Event:
-    """Return the payload that tells how a wait ended.
+    """Return the payload that says how a wait ended.
 
-    :param times: what :meth:`VideoWait.times` says.
+    :param times: of :meth:`VideoWait.times`.
     """
-    told = {"video_task_id": video_task_id, "times": dict(times or {})}
+    common = {"video_task_id": video_task_id, "times": dict(times or {})}
     if isinstance(end, Done):
-        return Event(status="completed", video_task=end.task.to_dict(), **told)
+        return Event(status="completed", video_task=end.task.to_dict(), **common)
     task = end.error.task if isinstance(end.error, VideoFailedError) else None
     return Event(
         status="failed",
         error=type(end.error).__name__,
         message=str(end.error),
         video_task=task.to_dict() if task else None,
-        **told,
+        **common,
     )
 
 

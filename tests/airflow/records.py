@@ -1,6 +1,7 @@
 """The record of a submission as Airflow's API shows it."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
 
 from airflow_provider_digitalhuman.ledger.address import RECORD_KEY, TaskAddress
@@ -27,4 +28,4 @@ def backdate(airflow: AirflowCluster, address: TaskAddress) -> None:
     assert found is not None, f"{address} has no record"
     record = found.record()
     sent_at = (datetime.fromisoformat(record.sent_at) - ANSWER_CAN_COME).isoformat()
-    access.write(address, record._replace(sent_at=sent_at), found)
+    access.write(address, replace(record, sent_at=sent_at), found)

@@ -1,4 +1,7 @@
-"""`python -m tests.chaos`: the long suite; its table is printed and written to RESULTS.md."""
+"""Kill, freeze and break a real Airflow at the worst moments; check that nothing is paid twice and no ID is lost.
+
+The table of results is printed. A complete run also writes it to RESULTS.md.
+"""
 
 from __future__ import annotations
 
@@ -13,35 +16,18 @@ from pathlib import Path
 
 from tests.chaos import report
 from tests.chaos.cases import all_cases, fast_cases
+from tests.chaos.environment import ROOT, running_environment
 from tests.chaos.evidence import ABSENT
 from tests.chaos.invariants import Verdict
 from tests.chaos.plan import NOTHING_BY_CHANCE
 from tests.chaos.runner import run_cases
 from tests.chaos.upgrades import OLD_SERIES, upgrades
-from tests.chaos.world import ROOT, running_world
 from tools.airflow_cluster import exit_on_signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cases that the arguments name; 0 if nothing was violated."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("series", nargs="*", default=["3.3"], help="Airflow versions (set up by `make matrix`)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        default=[""],
-        help="only cases with one of these texts in their names; RESULTS.md stays as it is",
-    )
-    parser.add_argument("--one", action="store_true", help="one video of each case, as in `make test`")
-    parser.add_argument("--sqlite", action="store_true", help="use SQLite even where PostgreSQL could be used")
-    parser.add_argument(
-        "--self-test", action="store_true", help="leave every fault out of the fast cases, and see each of them fail"
-    )
-    parser.add_argument(
-        "--upgrades", action="store_true", help="upgrade these versions (default: all) to 3.3 with videos under way"
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     exit_on_signals()
     if options.upgrades:
         return _upgrades(OLD_SERIES if options.series == ["3.3"] else options.series)
@@ -52,6 +38,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for series in options.series
     ]
     return max(codes)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument(
+        "series", nargs="*", default=["3.3"], help="Airflow series (default: 3.3); `make matrix` sets up older ones"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of the random choices (default: 1 2 3)"
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="run only cases whose name contains one of these texts; keep RESULTS.md"
+    )
+    parser.add_argument("--one", action="store_true", help="run each case with one video; keep RESULTS.md")
+    parser.add_argument("--sqlite", action="store_true", help="use SQLite even if PostgreSQL is available")
+    parser.add_argument(
+        "--self-test", action="store_true", help="run the fast cases without their faults: each of them must fail"
+    )
+    parser.add_argument(
+        "--upgrades",
+        action="store_true",
+        help="instead of the cases, upgrade Airflow from these series (default: all) to 3.3 with videos in progress",
+    )
+    return parser
 
 
 def _run(series: str, seeds: Sequence[int], only: Sequence[str], *, one: bool, postgres: bool) -> int:
@@ -65,11 +75,11 @@ def _run(series: str, seeds: Sequence[int], only: Sequence[str], *, one: bool, p
         _install_drivers(python)
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         print(f"==> Airflow {series}: {len(cases)} cases", flush=True)
-        with running_world(Path(folder), python=python, postgres=postgres) as world:
-            for verdict in run_cases(world, cases):
+        with running_environment(Path(folder), python=python, postgres=postgres) as environment:
+            for verdict in run_cases(environment, cases):
                 verdicts.append(verdict)
                 print(f"{verdict.case.name}: {'ok' if not verdict.violations else verdict.violations}", flush=True)
-            version, database = world.airflow.airflow_version, "PostgreSQL" if world.database else "SQLite"
+            version, database = environment.airflow.airflow_version, "PostgreSQL" if environment.database else "SQLite"
     table = report.rows(verdicts)
     print(f"\n{report.on_terminal(table)}\n{time.monotonic() - started:.0f} s", flush=True)
     if only == [""] and not one:
@@ -96,21 +106,24 @@ def _upgrades(series: Sequence[str]) -> int:
 
 
 def _self_test(series: str, only: Sequence[str]) -> int:
-    """Run the fast cases with nothing done to any video; 1 if one of them does not see that."""
+    """Run the fast cases with nothing done to any video; 1 if one of them does not detect that."""
     cases = [case for case in fast_cases(series) if any(text in case.name for text in only)]
-    blind = []
+    undetected = []
     with (
         tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder,
-        running_world(Path(folder), python=python_of(series), parallelism=4) as world,
+        running_environment(Path(folder), python=python_of(series), parallelism=4) as environment,
     ):
-        for verdict in run_cases(world, cases, leave_out=True):
+        for verdict in run_cases(environment, cases, leave_out=True):
             seen = [what for what in verdict.violations if ABSENT in what]
-            what = f"fails, as it must: {verdict.violations}" if seen else "SEES NOTHING"
+            what = f"fails, as it must: {verdict.violations}" if seen else "DETECTS NOTHING"
             print(f"{verdict.case.name}: {what}", flush=True)
             if not seen:
-                blind.append(verdict.case.name)
-    print(f"Airflow {series}: {len(cases) - len(blind)} of {len(cases)} cases fail with the fault left out", flush=True)
-    return 1 if blind or not cases else 0
+                undetected.append(verdict.case.name)
+    print(
+        f"Airflow {series}: {len(cases) - len(undetected)} of {len(cases)} cases fail with the fault left out",
+        flush=True,
+    )
+    return 1 if undetected or not cases else 0
 
 
 def _install_drivers(python: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from tests.chaos.evidence import Evidence, absent, absent_from_case
-from tests.chaos.plan import UNKNOWN_SAID, Case, Video
+from tests.chaos.plan import UNKNOWN_TEXT, Case, Video
 
 _EXPLANATION: Final = re.compile(
     "did not accept|is not known|could not be (reached|read|written)|without a video|no video is returned"
@@ -49,12 +49,12 @@ class Observed:
 
     @property
     def ids_lost(self) -> list[str]:
-        """Accepted IDs that neither the record nor XCom nor a task's log knows, though no error says so."""
-        return [] if self._says_unknown() else self.ids_unknown
+        """Accepted IDs that are in no record, XCom or task log, and no error reports that."""
+        return [] if self._reports_unknown() else self.ids_unknown
 
     @property
     def ids_unknown(self) -> list[str]:
-        """Accepted IDs that neither the record nor XCom nor a task's log knows."""
+        """Accepted IDs that are in no record, XCom or task log."""
         record = self.record or {}
         known = {record.get("video_task_id"), self.xcom, *record.get("earlier", ())}
         log = "\n".join(self.logs)
@@ -69,10 +69,10 @@ class Observed:
         borders = [0.0, *self.cleared_at, float("inf")]
         return [[entry for entry in entries if start <= entry[when] < end] for start, end in pairwise(borders)]
 
-    def _says_unknown(self) -> bool:
-        """Whether an error tells when what was sent."""
-        said = UNKNOWN_SAID, "not known whether the video was accepted"
-        return any(any(one in log for one in said) and " sent it at " in log for log in self.logs)
+    def _reports_unknown(self) -> bool:
+        """Whether an error reports what was sent and when."""
+        texts = UNKNOWN_TEXT, "not known whether the video was accepted"
+        return any(any(text in log for text in texts) and " sent it at " in log for log in self.logs)
 
     def violations(self, case: Case) -> Iterator[str]:
         """Everything that is not as it must be."""
@@ -96,8 +96,8 @@ class Observed:
             yield f"{len(self.charges)} charges instead of {expected.charges}"
         if self.tries not in expected.tries:
             yield f"{self.tries} tries instead of {expected.tries}"
-        if expected.says and expected.says not in self._last_log:
-            yield f"the last log does not say {expected.says!r}"
+        if expected.log_text and expected.log_text not in self._last_log:
+            yield f"the last log does not contain {expected.log_text!r}"
         if expected.names_id and (unnamed := [one["id"] for one in self.charges if one["id"] not in self._last_log]):
             yield f"the last log does not name {unnamed}"
         yield from self._ending()
@@ -112,7 +112,7 @@ class Observed:
             if self.variables:
                 yield f"succeeded, and left {self.variables}"
         elif not self._is_explained():
-            yield f"failed, and the last log does not tell why (record: {stage})"
+            yield f"failed, and the last log does not explain why (record: {stage})"
 
     def _is_explained(self) -> bool:
         """Whether the last try ended with an error of the provider's own."""
@@ -135,12 +135,12 @@ class Verdict:
     violations: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    def judge(self, strikes: int) -> None:
+    def judge(self, component_kills: int) -> None:
         """Add what the videos and the evidence violate.
 
-        :param strikes: how often a component was killed from outside while the run went on.
+        :param component_kills: how often a component was killed from outside during the run.
         """
-        self.violations += absent_from_case(self.case, [video.evidence for video in self.videos], strikes)
+        self.violations += absent_from_case(self.case, [video.evidence for video in self.videos], component_kills)
         for video in self.videos:
             self.violations += [f"{video.name}: {what}" for what in video.violations(self.case)]
 
@@ -165,13 +165,13 @@ class Verdict:
         return sum(video.double_charges for video in self.videos)
 
     @property
-    def ids_said_unknown(self) -> int:
-        """Accepted IDs that died with their process, where the task's error says that the outcome is unknown."""
+    def ids_reported_unknown(self) -> int:
+        """Accepted IDs lost with their process, where the task's error reports the outcome as unknown."""
         return sum(len(video.ids_unknown) - len(video.ids_lost) for video in self.videos)
 
     @property
     def ids_lost(self) -> int:
-        """Accepted IDs that are nowhere, and nothing says so."""
+        """Accepted IDs that are found nowhere, and no error reports that."""
         return sum(len(video.ids_lost) for video in self.videos)
 
 

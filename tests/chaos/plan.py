@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from tests.chaos.world import World
+    from tests.chaos.environment import Environment
 
 CREATE: Final = "chaos_create"
 BLOCKING: Final = "chaos_blocking"
@@ -36,11 +36,11 @@ QUERY: Final = "query"
 RETURNING: Final = "returning"
 BEFORE_RETURNED: Final = "before write of returned"
 
-# Deeds that the try does to itself, at once ...
+# Actions that the try does itself, at once ...
 KILL_TASK: Final = "kill task"
 KILL_SUPERVISOR: Final = "kill supervisor"
 KILL_BOTH: Final = "kill both"
-# ... and those that it asks the harness for, waiting until they have begun (see hands.py).
+# ... and those that it requests from the fault injector; it waits until they have begun (fault_injector.py).
 KILL_TASK_ONCE_ACCEPTED: Final = "kill task once accepted"
 KILL_SUPERVISOR_ONCE_ACCEPTED: Final = "kill supervisor once accepted"
 KILL_BOTH_ONCE_ACCEPTED: Final = "kill both once accepted"
@@ -51,37 +51,37 @@ PAUSE_DATABASE: Final = "pause database"
 KILL_SCHEDULER: Final = "kill scheduler"
 KILL_WORKER_HOST: Final = "kill scheduler and all workers"
 FREEZE: Final = "freeze until retried"
-NAP: Final = "stand still for 30 s"
+SUSPEND: Final = "suspend for 30 s"
 CLEAR: Final = "clear"
 
 
 class Step(NamedTuple):
-    """One deed, done to the first try that comes to the point.
+    """One action, done to the first try that reaches the point.
 
     :param at: the point.
-    :param deed: what happens there.
+    :param action: what happens there.
     """
 
     at: str
-    deed: str
+    action: str
 
 
 @dataclass(frozen=True)
 class Video:
-    """One logical video: what is asked for, and what goes wrong.
+    """One logical video: what is requested, and what goes wrong.
 
-    :param steps: deeds around the provider's own steps; each is done once, and one at a time.
-    :param faults: what the sandbox plays for this video.
+    :param steps: actions around the provider's own steps; each is done once, and one at a time.
+    :param faults: what the sandbox injects for this video.
     :param connection: suffix of the Airflow connection, by try; the last one holds for all later tries.
-    :param renders_anew: whether the rendered URL is another one in each try.
-    :param certain: whether all steps are reached and all faults are played. False where chance decides.
+    :param renders_differently: whether the rendered URL is another one in each try.
+    :param certain: whether all steps are reached and all faults are injected. False where chance decides.
     :param expected: what must be true of this video, where that is not what holds for its whole case.
     """
 
     steps: Sequence[Step] = ()
     faults: Sequence[Mapping[str, Any]] = ()
     connection: Sequence[str] = ("default",)
-    renders_anew: bool = False
+    renders_differently: bool = False
     certain: bool = True
     expected: Expected | None = None
 
@@ -120,15 +120,15 @@ def exactly(number: int) -> Range:
 
 @dataclass(frozen=True)
 class Expected:
-    """What must be true of each video of a case, beside the invariants that hold for all.
+    """What must be true of each video of a case, in addition to the invariants that hold for all.
 
     :param state: final state of the task instance; None where either is right.
     :param posts: number of create POSTs that reached the sandbox.
     :param charges: number of charges.
     :param tries: number of tries that came to the operator.
-    :param known: whether every accepted ID must be known to Airflow. Where a process died before it had the answer,
-        nobody can know the ID; then the task must have said that the outcome is unknown.
-    :param says: a text that the last try's log must hold.
+    :param known: whether every accepted ID must be known to Airflow. Where a process ended before it had the answer,
+        the ID cannot be known; then the task must have reported that the outcome is unknown.
+    :param log_text: a text that the last try's log must hold.
     :param names_id: whether the last try's log must name each ID that was paid for.
     """
 
@@ -137,7 +137,7 @@ class Expected:
     charges: Range
     tries: Range
     known: bool = True
-    says: str = ""
+    log_text: str = ""
     names_id: bool = False
 
     def in_tries(self, number: int) -> Expected:
@@ -157,11 +157,11 @@ class Least(NamedTuple):
 
 
 NOTHING_BY_CHANCE: Final = Least(0, 0)
-UNKNOWN_SAID: Final = "whether it was accepted is not known"
+UNKNOWN_TEXT: Final = "whether it was accepted is not known"
 
 
-Deed = Callable[["World", str, str], None]
-"""Is given the world, and the IDs of a DAG and of its run."""
+Action = Callable[["Environment", str, str], None]
+"""Called with the environment, and the IDs of a DAG and of its run."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ class Case:
     :param expected: of each video that has no expectation of its own.
     :param make: the video with this number.
     :param afterwards: what is done when the run has ended, after which it runs again and must end again. Each of
-        these clears the run, or makes it anew.
-    :param meanwhile: what is done from outside while the run goes on.
-    :param strikes: how often ``meanwhile`` kills a component.
+        these clears the run, or creates it again.
+    :param meanwhile: what is done from outside during the run.
+    :param component_kills: how often ``meanwhile`` kills a component.
     :param phase: cases of one phase run at the same time, and phases one after the other.
     :param least: where chance decides (``Video.certain`` is False): how many of all steps, and of all videos' faults,
         must have happened at least.
@@ -186,18 +186,18 @@ class Case:
     count: int = 3
     dag_id: str = CREATE
     seed: int = 0
-    afterwards: Sequence[Deed] = ()
-    meanwhile: Deed | None = None
-    strikes: int = 0
+    afterwards: Sequence[Action] = ()
+    meanwhile: Action | None = None
+    component_kills: int = 0
     phase: str = "tasks"
     least: Least = NOTHING_BY_CHANCE
 
     def videos(self) -> list[Video]:
         """All videos of the case; the same ones each time."""
-        dice = random.Random(f"{self.name} {self.seed}")
-        return [self.make(number, dice) for number in range(self.count)]
+        rng = random.Random(f"{self.name} {self.seed}")
+        return [self.make(number, rng) for number in range(self.count)]
 
 
 def always(video: Video) -> Callable[[int, random.Random], Video]:
     """The same for each video of a case."""
-    return lambda _number, _dice: video
+    return lambda _number, _rng: video

@@ -38,7 +38,7 @@ class Postgres(NamedTuple):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.suspend()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Undo :meth:`pause`."""
         for process in self._processes():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -120,12 +120,12 @@ def running_postgres(folder: Path, programs: Path) -> Iterator[Postgres]:
 def _wait(server: Postgres, log: Path) -> Postgres:
     import psycopg2  # type: ignore[import-untyped]
 
-    patience = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             psycopg2.connect(server.dsn).close()
             return server
         except psycopg2.OperationalError as error:
-            if time.monotonic() > patience:
+            if time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start: {error}\n{log.read_text()[-2000:]}") from error
             time.sleep(0.2)

@@ -52,7 +52,7 @@ class Row(NamedTuple):
     charges: int
     double_charges: int
     ids_lost: int
-    said_unknown: int
+    reported_unknown: int
     violations: int
 
     @property
@@ -63,7 +63,7 @@ class Row(NamedTuple):
     def cells(self) -> list[str]:
         """The line's texts."""
         numbers = (self.videos, self.task_runs, self.posts, self.expected, self.charges)
-        losses = (self.double_charges, self.ids_lost, self.said_unknown)
+        losses = (self.double_charges, self.ids_lost, self.reported_unknown)
         return [self.case, *map(str, (*numbers, *losses)), self.verdict]
 
 
@@ -102,7 +102,7 @@ def _row(name: str, verdicts: Sequence[Verdict]) -> Row:
         sum(verdict.charges for verdict in verdicts),
         sum(verdict.double_charges for verdict in verdicts),
         sum(verdict.ids_lost for verdict in verdicts),
-        sum(verdict.ids_said_unknown for verdict in verdicts),
+        sum(verdict.ids_reported_unknown for verdict in verdicts),
         sum(len(verdict.violations) for verdict in verdicts),
     )
 

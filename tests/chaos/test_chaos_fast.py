@@ -1,13 +1,13 @@
-"""The most telling cases of `make chaos`, one video each, on one real Airflow that all of them share."""
+"""The most important cases of `make chaos`, one video each, all on one real Airflow."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.chaos.cases import FAST, fast_cases
+from tests.chaos.environment import running_environment
 from tests.chaos.invariants import Verdict
 from tests.chaos.runner import run_cases
-from tests.chaos.world import running_world
 from tools.airflow_cluster import exit_on_signals
 
 
@@ -15,8 +15,8 @@ from tools.airflow_cluster import exit_on_signals
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
     """All cases, run once, whatever the order of the tests; Airflow has ended when the first test looks."""
     exit_on_signals()
-    with running_world(tmp_path_factory.mktemp("chaos"), parallelism=4) as world:
-        return {verdict.case.name: verdict for verdict in run_cases(world, fast_cases())}
+    with running_environment(tmp_path_factory.mktemp("chaos"), parallelism=4) as environment:
+        return {verdict.case.name: verdict for verdict in run_cases(environment, fast_cases())}
 
 
 def test_all_of_them_exist() -> None:

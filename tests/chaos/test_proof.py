@@ -16,11 +16,11 @@ from tests.chaos import report
 from tests.chaos.cases import all_cases
 from tests.chaos.evidence import ABSENT, Evidence, StepTrace
 from tests.chaos.invariants import Observed, Verdict
-from tests.chaos.plan import CLEAR, UNKNOWN_SAID, Case, Expected, Video
+from tests.chaos.plan import CLEAR, UNKNOWN_TEXT, Case, Expected, Video
 
 SERIES: Final = ("3.3", "3.2", "3.1", "3.0", "2.11")
 CASES: Final = {f"{case.name}, {case.expected}": case for series in SERIES for case in all_cases(series, seeds=(1,))}
-SAID: Final = f"did not accept; {UNKNOWN_SAID}: try 1 sent it at noon."
+ERROR: Final = f"did not accept; {UNKNOWN_TEXT}: try 1 sent it at noon."
 CLEARED_AT: Final = 1000.0
 
 
@@ -31,7 +31,7 @@ def faultless(case: Case) -> Verdict:
 
 def _as_expected(case: Case, video: Video, number: int) -> Observed:
     expected = video.expected or case.expected
-    clears = len(case.afterwards) + sum(step.deed == CLEAR for step in video.steps)
+    clears = len(case.afterwards) + sum(step.action == CLEAR for step in video.steps)
     succeeds = expected.state in ("success", None)
     charged = max(expected.charges.least, int(succeeds))
     requests = list(_requests(video, max(expected.posts.least, charged), charged))
@@ -46,12 +46,12 @@ def _as_expected(case: Case, video: Video, number: int) -> Observed:
         cleared_at=[CLEARED_AT + later for later in range(clears)],
         record={"stage": "returned" if succeeds else "unknown"},
         xcom=charges[-1]["id"] if succeeds else None,
-        logs=[f"{expected.says} {SAID} {known}"],
+        logs=[f"{expected.log_text} {ERROR} {known}"],
         video=video,
         evidence=Evidence(
-            {which: StepTrace(step.at, step.deed, carried_out=True) for which, step in enumerate(video.steps)},
+            {which: StepTrace(step.at, step.action, carried_out=True) for which, step in enumerate(video.steps)},
             [fault.get("times", 1) for fault in video.faults],
-            frozenset({"one", "another"}) if video.renders_anew else frozenset({"one"}),
+            frozenset({"one", "another"}) if video.renders_differently else frozenset({"one"}),
             frozenset(video.connection),
             clears,
         ),
@@ -60,10 +60,10 @@ def _as_expected(case: Case, video: Video, number: int) -> Observed:
 
 def _requests(video: Video, posts: int, charged: int) -> Iterator[Mapping[str, Any]]:
     """So many POSTs, those with the faults first; where two are paid for, the last one comes after a clear."""
-    plays = [fault for fault in video.faults if fault["on"] == "create" for _ in range(fault.get("times", 1))]
+    create_faults = [fault for fault in video.faults if fault["on"] == "create" for _ in range(fault.get("times", 1))]
     outcomes = ["refused"] * (posts - charged) + ["accepted"] * charged
     for number, outcome in enumerate(outcomes if video.certain else outcomes[-1:]):
-        play = plays[number] if number < len(plays) else {"fault": None}
+        play = create_faults[number] if number < len(create_faults) else {"fault": None}
         late = 2 * CLEARED_AT if charged > 1 and number == posts - 1 else 0.0
         yield {"at": late + number, "outcome": outcome, "fault": play["fault"], "when": play.get("when")}
 
@@ -81,11 +81,11 @@ def judged(verdict: Verdict, change: Callable[[Observed], Observed] = lambda vid
     """The violations, with the first video changed."""
     changed = [*map(change, verdict.videos[:1]), *verdict.videos[1:]]
     again = Verdict(verdict.case, changed)
-    again.judge(strikes=verdict.case.strikes)
+    again.judge(component_kills=verdict.case.component_kills)
     return again.violations
 
 
-def all_lost(video: Observed, **changes: Any) -> Observed:
+def with_evidence(video: Observed, **changes: Any) -> Observed:
     return replace(video, evidence=replace(video.evidence, **changes))
 
 
@@ -95,20 +95,20 @@ def test_case_is_satisfied_where_all_has_happened_as_expected(case: Case) -> Non
 
 def test_case_fails_without_task_instances(case: Case) -> None:
     verdict = Verdict(case)
-    verdict.judge(strikes=case.strikes)
+    verdict.judge(component_kills=case.component_kills)
     assert any(f"task instances {ABSENT}" in what for what in verdict.violations)
 
 
 def test_case_fails_with_one_task_instance_too_few(case: Case) -> None:
     verdict = Verdict(case, faultless(case).videos[1:])
-    verdict.judge(strikes=case.strikes)
+    verdict.judge(component_kills=case.component_kills)
     assert any(f"task instances {ABSENT}" in what for what in verdict.violations)
 
 
 def test_case_fails_where_nothing_was_done_though_the_end_is_as_expected(case: Case) -> None:
-    videos = [replace(video, evidence=Evidence(), requests=[], logs=[SAID]) for video in faultless(case).videos]
+    videos = [replace(video, evidence=Evidence(), requests=[], logs=[ERROR]) for video in faultless(case).videos]
     verdict = Verdict(case, videos)
-    verdict.judge(strikes=0)
+    verdict.judge(component_kills=0)
     assert any(ABSENT in what and "task instances" not in what for what in verdict.violations)
 
 
@@ -128,7 +128,7 @@ def test_case_fails_where_each_video_was_simply_made(case: Case) -> None:
         for number, video in enumerate(case.videos())
     ]
     verdict = Verdict(case, simple)
-    verdict.judge(strikes=0)
+    verdict.judge(component_kills=0)
     assert any(ABSENT in what for what in verdict.violations)
 
 
@@ -138,10 +138,10 @@ def test_case_fails_without_any_one_of_its_steps(case: Case) -> None:
         if not case.videos()[0].certain:
             continue
         kept = {which: trace for which, trace in verdict.videos[0].evidence.steps.items() if which != number}
-        wrong = (None, StepTrace("elsewhere", step.deed, True), StepTrace(step.at, "else", True))
-        for trace in (*wrong, StepTrace(step.at, step.deed, False)):
+        wrong = (None, StepTrace("elsewhere", step.action, True), StepTrace(step.at, "else", True))
+        for trace in (*wrong, StepTrace(step.at, step.action, False)):
             steps = kept | ({number: trace} if trace else {})
-            violations = judged(verdict, lambda video, steps=steps: all_lost(video, steps=steps))  # type: ignore[misc]
+            violations = judged(verdict, lambda video, steps=steps: with_evidence(video, steps=steps))  # type: ignore[misc]
             assert any(f"step {number}" in what and ABSENT in what for what in violations), trace
 
 
@@ -149,28 +149,28 @@ def test_case_fails_without_its_sandbox_fault(case: Case) -> None:
     verdict = faultless(case)
     video = case.videos()[0]
     for fault in video.faults if video.certain else ():
-        assert any(ABSENT in what for what in judged(verdict, lambda video: all_lost(video, played=[])))
+        assert any(ABSENT in what for what in judged(verdict, lambda video: with_evidence(video, injected=[])))
         if fault["on"] == "create":
             unnamed = [{**request, "fault": None} for request in verdict.videos[0].requests]
             violations = judged(verdict, lambda video, unnamed=unnamed: replace(video, requests=unnamed))  # type: ignore[misc]
             assert any("POSTs name it" in what for what in violations)
 
 
-def test_case_fails_without_its_clears_strikes_and_chance(case: Case) -> None:
+def test_case_fails_without_its_clears_kills_and_chance(case: Case) -> None:
     verdict = faultless(case)
     if case.afterwards:
-        assert any("clears " + ABSENT in what for what in judged(verdict, lambda video: all_lost(video, clears=0)))
-    if case.strikes:
+        assert any("clears " + ABSENT in what for what in judged(verdict, lambda video: with_evidence(video, clears=0)))
+    if case.component_kills:
         again = Verdict(case, verdict.videos)
-        again.judge(strikes=0)
-        assert any("strikes at a component " + ABSENT in what for what in again.violations)
+        again.judge(component_kills=0)
+        assert any("component_kills at a component " + ABSENT in what for what in again.violations)
     if case.least.steps:
-        quiet = Verdict(case, [all_lost(video, steps={}, played=[]) for video in verdict.videos])
-        quiet.judge(strikes=case.strikes)
+        quiet = Verdict(case, [with_evidence(video, steps={}, injected=[]) for video in verdict.videos])
+        quiet.judge(component_kills=case.component_kills)
         assert any("steps " + ABSENT in what for what in quiet.violations)
-    if case.videos()[0].renders_anew:
+    if case.videos()[0].renders_differently:
         same = frozenset({"one"})
-        violations = judged(verdict, lambda video: all_lost(video, rendered=same))
+        violations = judged(verdict, lambda video: with_evidence(video, rendered=same))
         assert any("another request" in what and ABSENT in what for what in violations)
 
 

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
-from tests.chaos.cases.expected import ONE_VIDEO, PAID_AND_SAID_UNKNOWN
+from tests.chaos.cases.expected import ONE_VIDEO, PAID_AND_UNKNOWN
+from tests.chaos.environment import DAGS, ROOT, Environment, connections, settings, sqlite_with_lock_timeout
 from tests.chaos.invariants import Verdict, name_of
 from tests.chaos.plan import CREATE, DEFERRED, Case, Expected, Range, Video, always
-from tests.chaos.runner import begin, keys_of, observe, read_variable, run_id_of, times_played, wait
-from tests.chaos.world import DAGS, ROOT, World, connections, patient_sqlite, settings
+from tests.chaos.runner import begin, keys_of, observe, read_variable, run_id_of, times_injected, wait
 from tools.airflow_cluster import AirflowCluster
 
 OLD_SERIES: Final = ("2.11", "3.1", "3.2")
 EARLIER: Final = "9d2bcb5"
 """The last commit whose records are of version 1."""
-_PATIENCE: Final = 300.0
+_TIMEOUT_SECONDS: Final = 300.0
 
 
 def upgrades(old_series: Sequence[str], pythons: Mapping[str, Path], new: Path) -> Iterator[Verdict]:
@@ -61,12 +61,12 @@ def earlier_provider() -> Iterator[Path]:
 
 
 def cases(name: str) -> list[Case]:
-    """A video that is waited for in the triggerer, and one whose POST is on its way, when the old Airflow dies."""
+    """A video that is waited for in the triggerer, and one whose POST is on its way, when the old Airflow is killed."""
     takes = Video(faults=[{"on": "task", "fault": "takes", "seconds": 60}])
     hangs = Video(faults=[{"on": "create", "fault": "hang", "when": "after", "seconds": 300}])
     return [
         Case(f"{name}: deferred", _in_one_try_or_two(ONE_VIDEO), always(takes), count=1, dag_id=DEFERRED),
-        Case(f"{name}: in mid-POST", _in_one_try_or_two(PAID_AND_SAID_UNKNOWN), always(hangs), count=1, dag_id=CREATE),
+        Case(f"{name}: in mid-POST", _in_one_try_or_two(PAID_AND_UNKNOWN), always(hangs), count=1, dag_id=CREATE),
     ]
 
 
@@ -85,29 +85,29 @@ def _upgrade(verdicts: Sequence[Verdict], old: Path, provider: Path, new: Path) 
         signals.mkdir()
         # What a real deployment keeps over an upgrade: what encrypts its Variables.
         key = {"AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}
-        with _world(home, signals, sandbox, old, provider, key) as world:
-            faults = _leave_under_way(world, [verdict.case for verdict in verdicts])
-            world.airflow.kill_all()
+        with _environment(home, signals, sandbox, old, provider, key) as environment:
+            faults = _leave_under_way(environment, [verdict.case for verdict in verdicts])
+            environment.airflow.kill_all()
         (home / "airflow.cfg").unlink(missing_ok=True)  # written by the old Airflow, with its own defaults
-        with _world(home, signals, sandbox, new, ROOT, key) as world:
-            wait(world, verdicts)
-            ledger, played = sandbox.ledger(), times_played(world, faults)
+        with _environment(home, signals, sandbox, new, ROOT, key) as environment:
+            wait(environment, verdicts)
+            ledger, injected = sandbox.ledger(), times_injected(environment, faults)
             for verdict in verdicts:
-                verdict.videos += observe(world, verdict.case, ledger, played, cleared_at=())
-                verdict.judge(strikes=0)
+                verdict.videos += observe(environment, verdict.case, ledger, injected, cleared_at=())
+                verdict.judge(component_kills=0)
                 verdict.seconds = time.time() - started
 
 
 @contextlib.contextmanager
-def _world(
+def _environment(
     home: Path, signals: Path, sandbox: SandboxClient, python: Path, provider: Path, key: Mapping[str, str]
-) -> Iterator[World]:
-    env = {**settings(signals, provider), **connections(sandbox), **patient_sqlite(home), **key}
+) -> Iterator[Environment]:
+    env = {**settings(signals, provider), **connections(sandbox), **sqlite_with_lock_timeout(home), **key}
     with AirflowCluster(home, DAGS, env, python=python) as airflow:
-        yield World(airflow, sandbox, signals, None, None)
+        yield Environment(airflow, sandbox, signals, None, None)
 
 
-def _leave_under_way(world: World, started: Sequence[Case]) -> dict[str, list[int]]:
+def _leave_under_way(environment: Environment, started: Sequence[Case]) -> dict[str, list[int]]:
     """Start the cases one after the other; return, with the numbers of their faults, when each is where it shall be.
 
     :raises TimeoutError: if one does not come there.
@@ -115,27 +115,29 @@ def _leave_under_way(world: World, started: Sequence[Case]) -> dict[str, list[in
     deferred, posting = started
     faults: dict[str, list[int]] = {}
     for case in started:
-        world.airflow.wait_until_dag_parsed(case.dag_id)
-    faults |= begin(world, deferred)
-    _wait_for(world, deferred, "deferred", "submitted")
-    faults |= begin(world, posting)
-    _wait_for(world, posting, "running", "sending")
-    deadline = time.monotonic() + _PATIENCE
+        environment.airflow.wait_until_dag_parsed(case.dag_id)
+    faults |= begin(environment, deferred)
+    _wait_for(environment, deferred, "deferred", "submitted")
+    faults |= begin(environment, posting)
+    _wait_for(environment, posting, "running", "sending")
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     name = f"{run_id_of(posting)}.0"
-    while not any(name_of(task["body"]) == name for task in world.sandbox.ledger()["tasks"]):
+    while not any(name_of(task["body"]) == name for task in environment.sandbox.ledger()["tasks"]):
         if time.monotonic() > deadline:
             raise TimeoutError(f"the POST of {name} has not arrived")
         time.sleep(0.2)
     return faults
 
 
-def _wait_for(world: World, case: Case, state: str, stage: str) -> None:
+def _wait_for(environment: Environment, case: Case, state: str, stage: str) -> None:
     """Return when the case's task instance is in this state, and its record, a Variable, at this stage."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     (key, _late), seen = keys_of(case.dag_id, run_id_of(case), 0), None
     while seen != (state, stage):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{case.name}: {seen} in place of {(state, stage)}")
         time.sleep(0.5)
-        record: dict[str, Any] = read_variable(world, key) or {}
-        seen = next(((ti["state"], record.get("stage")) for ti in world.instances(case.dag_id, run_id_of(case))), None)
+        record: dict[str, Any] = read_variable(environment, key) or {}
+        seen = next(
+            ((ti["state"], record.get("stage")) for ti in environment.instances(case.dag_id, run_id_of(case))), None
+        )

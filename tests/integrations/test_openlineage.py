@@ -61,7 +61,7 @@ def names(datasets) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("state", [TaskInstanceState.SUCCESS, TaskInstanceState.FAILED, TaskInstanceState.RUNNING])
 def test_a_made_and_archived_video(state):
-    facts = LineageFacts(AUDIO, VIDEO, model_version=2, task=TASK, archived=ARCHIVED)
+    facts = LineageFacts((AUDIO, VIDEO), model_version=2, task=TASK, archived=ARCHIVED)
     event = sent(Makes(facts=facts, task_id="make"), state)
     assert names(event["inputs"]) == [
         ("https://media.example.com", "speech.mp3"),
@@ -84,7 +84,7 @@ def test_a_made_and_archived_video(state):
 
 def test_the_making_and_the_archiving_task_are_joined():
     base_url = "https://api.example.com/gateway"
-    makes = sent(Makes(facts=LineageFacts(AUDIO, VIDEO, video_task_id="v/1", base_url=base_url), task_id="make"))
+    makes = sent(Makes(facts=LineageFacts((AUDIO, VIDEO), video_task_id="v/1", base_url=base_url), task_id="make"))
     archives = sent(Makes(facts=LineageFacts(task=TASK, archived=ARCHIVED, base_url=base_url), task_id="archive"))
     assert (
         names(makes["outputs"]) == names(archives["inputs"]) == [("https://api.example.com", "gateway/v1/result/v%2F1")]
@@ -93,7 +93,7 @@ def test_the_making_and_the_archiving_task_are_joined():
 
 
 def test_before_anything_is_known():
-    facts = LineageFacts("{{ params.audio }}", None)
+    facts = LineageFacts(("{{ params.audio }}",))
     event = sent(Makes(facts=facts, task_id="make"), TaskInstanceState.RUNNING)
     assert (event["inputs"], event["outputs"], event["run"].get("facets", {})) == ([], [], {})
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from airflow_provider_digitalhuman.ledger.address import LATE, RECORD_KEY, TaskAddress
+from airflow_provider_digitalhuman.ledger.address import RECORD_KEY, TaskAddress
 
 CLEAR_FIELDS = {
     "dry_run", "dag_run_id", "task_ids", "only_failed", "reset_dag_runs", "include_downstream", "include_upstream"
@@ -100,7 +100,7 @@ class AirflowApiServer:
     # ---------------------------------------------------------------- what tests say and ask
 
     def add(self, address: TaskAddress, state: str | None, **changes: Any) -> None:
-        dag, run, task, index = address
+        dag, run, task, index = address.to_json()
         row = {"dag_id": dag, "dag_run_id": run, "task_id": task, "map_index": index, "state": state, "try_number": 1}
         own = {} if self.version < (3, 0) else {"id": f"uuid-{len(self.instances):04}"}
         self.instances[address] = row | own | {"operator": "CreateDigitalHumanVideoOperator"} | changes
@@ -110,12 +110,12 @@ class AirflowApiServer:
         shown = address.description if description is None else description
         self.variables[address.variable_key] = {"key": address.variable_key, "value": text, "description": shown}
 
-    def put_late(self, address: TaskAddress, value: Any) -> None:
-        key = address.variable_key + LATE
+    def put_note(self, address: TaskAddress, value: Any) -> None:
+        key = address.note_key
         self.variables[key] = {"key": key, "value": json.dumps(value), "description": address.description}
 
-    def late(self, address: TaskAddress) -> Any:
-        row = self.variables.get(address.variable_key + LATE)
+    def note(self, address: TaskAddress) -> Any:
+        row = self.variables.get(address.note_key)
         return None if row is None else json.loads(row["value"])
 
     def variable(self, address: TaskAddress) -> Any:

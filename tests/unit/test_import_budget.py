@@ -77,6 +77,7 @@ def test_the_operator_adds_few_modules(added: dict[str, list[str]]) -> None:
         ("airflow_provider_digitalhuman.exceptions", ("airflow", "requests", "pendulum")),
         ("airflow_provider_digitalhuman.waiting.decision", ("airflow", "requests")),
         ("airflow_provider_digitalhuman.ledger.record", ("airflow", "requests")),
+        ("airflow_provider_digitalhuman.ledger.decision", ("airflow", "requests")),
     ],
 )
 def test_what_is_pure_stays_pure(package: str, forbidden: tuple[str, ...]) -> None:

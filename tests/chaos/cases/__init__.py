@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from tests.chaos import person
+from tests.chaos import user_actions
 from tests.chaos.cases.components import components, deferred_waits, refused_writes
 from tests.chaos.cases.faults import faults
 from tests.chaos.cases.kills import kills_of_the_supervisor, kills_of_the_task
 from tests.chaos.cases.mapped import mapped
-from tests.chaos.cases.people import clears, clears_of_3_4, other_requests
+from tests.chaos.cases.user_actions import clears, clears_of_3_4, other_requests
 from tests.chaos.cases.waiting import waiting
-from tests.chaos.cases.zombies import naps, zombies
+from tests.chaos.cases.zombies import suspended_tries, zombies
 from tests.chaos.plan import (
     DEFERRED,
     KILL_TASK,
@@ -51,7 +51,7 @@ def all_cases(series: str, seeds: Sequence[int] = (1, 2, 3)) -> list[Case]:
         *kills_of_the_task(),
         *kills_of_the_supervisor(),
         *zombies(),
-        *naps(),
+        *suspended_tries(),
         *(case for seed in seeds for case in faults(seed)),
         *other_requests(),
         *clears(series),
@@ -72,22 +72,30 @@ def fast_cases(series: str = "3.3") -> list[Case]:
 
 def _below_3_3(series: str) -> list[Case]:
     supervisor = [_ends_either_way(case) if series == "2.11" else case for case in kills_of_the_supervisor()]
-    cases = [*kills_of_the_task(), *supervisor, *zombies(), *naps(), *other_requests(), *clears(series), *waiting()]
+    cases = [
+        *kills_of_the_task(),
+        *supervisor,
+        *zombies(),
+        *suspended_tries(),
+        *other_requests(),
+        *clears(series),
+        *waiting(),
+    ]
     cases = [replace(case, count=1) for case in (*cases, next(deferred_waits()))]
     return [held for case in cases if (held := _on_3_0(case))] if series == "3.0" else cases
 
 
 def _ends_either_way(case: Case) -> Case:
-    """On 2.11 a task whose supervisor is dead writes to the database by itself, and may well succeed."""
-    return replace(case, expected=replace(case.expected, state=None, tries=Range(1, 2), says=""))
+    """On 2.11 a task without its supervisor still writes to the database, and may succeed."""
+    return replace(case, expected=replace(case.expected, state=None, tries=Range(1, 2), log_text=""))
 
 
 def _on_3_0(case: Case) -> Case | None:
-    """3.0 fails a killed task at once, whatever its retries: there, a person clears it where that is no other case."""
+    """3.0 fails a killed task at once, whatever its retries: so the task is cleared, unless that is another case."""
     (video,) = case.videos()
-    kills = [step.at for step in video.steps if step.deed in (KILL_TASK, KILL_TASK_ONCE_ACCEPTED)]
+    kills = [step.at for step in video.steps if step.action in (KILL_TASK, KILL_TASK_ONCE_ACCEPTED)]
     if not kills or case.dag_id == ONCE:
         return case
-    if len(kills) > 1 or video.renders_anew or case.afterwards:
+    if len(kills) > 1 or video.renders_differently or case.afterwards:
         return None
-    return replace(case, name=f"{case.name}; cleared", afterwards=(person.clear,))
+    return replace(case, name=f"{case.name}; cleared", afterwards=(user_actions.clear,))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.chaos.cases.expected import ONE_VIDEO
+from tests.chaos.environment import Environment
 from tests.chaos.plan import (
     AFTER_INTENT,
     AFTER_RECORD,
@@ -32,7 +33,6 @@ from tests.chaos.plan import (
     always,
     exactly,
 )
-from tests.chaos.world import World
 from tools.airflow_cluster import API_SERVER
 
 
@@ -51,29 +51,29 @@ def refused_writes() -> Iterator[Case]:
     )
     yield Case(
         "database refuses for 6 s before the write of unknown",
-        Expected("failed", exactly(1), exactly(1), exactly(1), known=False, says="It is not known"),
+        Expected("failed", exactly(1), exactly(1), exactly(1), known=False, log_text="It is not known"),
         always(Video([Step(BEFORE_UNKNOWN, REFUSE_WRITES)], [{"on": "create", "fault": "close", "when": "after"}])),
     )
 
 
 def components(dag_id: str = CREATE) -> Iterator[Case]:
-    """A whole component is killed, restarted or stands still, at each point."""
+    """A whole component is killed, restarted or paused at each point."""
     points = (BEFORE_INTENT, AFTER_INTENT, BEFORE_RECORD, AFTER_RECORD, RETURNING)
 
-    def one_at_each_point(deed: str, certain: bool) -> Any:
-        return lambda number, _dice: Video([Step(points[number % len(points)], deed)], certain=certain)
+    def one_at_each_point(action: str, certain: bool) -> Any:
+        return lambda number, _rng: Video([Step(points[number % len(points)], action)], certain=certain)
 
-    # Who is struck by what another video's try has asked for may not come to its own point any more.
+    # A try that ends by what another video's try has requested may never reach its own point.
     any_end = Expected(None, Range(0, 1), Range(0, 1), tries=Range(1, 4), known=False)
     held_up = Expected("success", exactly(1), exactly(1), tries=Range(1, 2))
-    for name, deed, expected in (
+    for name, action, expected in (
         ("scheduler killed at each point", KILL_SCHEDULER, any_end),
         ("scheduler and all workers killed at each point", KILL_WORKER_HOST, any_end),
         ("API server restarted at each point", RESTART_API_SERVER, any_end),
         ("API server stands still for 8 s at each point", PAUSE_API_SERVER, held_up),
         ("database stands still for 8 s at each point", PAUSE_DATABASE, held_up),
     ):
-        make = one_at_each_point(deed, certain=expected is held_up)
+        make = one_at_each_point(action, certain=expected is held_up)
         yield Case(name, expected, make, count=5, dag_id=dag_id, phase=name, least=Least(steps=3, faults=0))
 
 
@@ -87,11 +87,15 @@ def deferred_waits() -> Iterator[Case]:
         ("API server", API_SERVER, False),
     ):
 
-        def strike(
-            world: World, dag_id: str, run_id: str, component: str = component, whole_session: bool = whole_session
+        def kill_component(
+            environment: Environment,
+            dag_id: str,
+            run_id: str,
+            component: str = component,
+            whole_session: bool = whole_session,
         ) -> None:
-            world.wait_until_deferred(dag_id, run_id)
-            world.restart(component, whole_session=whole_session)
+            environment.wait_until_deferred(dag_id, run_id)
+            environment.restart(component, whole_session=whole_session)
 
         case = Case(f"deferred: {name} killed while videos are waited for", ONE_VIDEO, always(takes), dag_id=DEFERRED)
-        yield replace(case, meanwhile=strike, strikes=1, phase=name)
+        yield replace(case, meanwhile=kill_component, component_kills=1, phase=name)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from tests.chaos.plan import (
-    UNKNOWN_SAID,
+    UNKNOWN_TEXT,
     Expected,
     exactly,
 )
@@ -14,11 +14,11 @@ from tests.chaos.plan import (
 ONE_VIDEO: Final = Expected("success", posts=exactly(1), charges=exactly(1), tries=exactly(1))
 GOES_ON: Final = ONE_VIDEO.in_tries(2)
 """The second try does what the first one could not."""
-NOTHING_SENT: Final = Expected("failed", posts=exactly(0), charges=exactly(0), tries=exactly(2), says=UNKNOWN_SAID)
-PAID_AND_SAID_UNKNOWN: Final = Expected(
-    "failed", posts=exactly(1), charges=exactly(1), tries=exactly(2), known=False, says=UNKNOWN_SAID
+NOTHING_SENT: Final = Expected("failed", posts=exactly(0), charges=exactly(0), tries=exactly(2), log_text=UNKNOWN_TEXT)
+PAID_AND_UNKNOWN: Final = Expected(
+    "failed", posts=exactly(1), charges=exactly(1), tries=exactly(2), known=False, log_text=UNKNOWN_TEXT
 )
-"""The answer died with the process: nobody but the vendor can know the ID."""
-ID_IN_THE_LOG: Final = replace(PAID_AND_SAID_UNKNOWN, known=True)
+"""The answer was lost with the process: only the vendor knows the ID."""
+ID_IN_THE_LOG: Final = replace(PAID_AND_UNKNOWN, known=True)
 
 HANGS: Final = {"on": "create", "fault": "hang", "when": "after", "seconds": 120}

@@ -1,4 +1,4 @@
-"""Many videos at once, each with what the dice say."""
+"""Many videos at once, each with random faults and kills."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.chaos.cases.faults import DOUBT, ODD, PROOF
+from tests.chaos.cases.faults import NO_USABLE_ANSWER, REFUSED, UNUSUAL_FORM
 from tests.chaos.plan import (
     AFTER_INTENT,
     AFTER_RECORD,
@@ -30,7 +30,7 @@ from tests.chaos.plan import (
 
 
 def mapped(seed: int, dag_id: str = CREATE) -> Case:
-    """Fifty videos, each with faults and kills by the dice; the fourth try is left alone."""
+    """Fifty videos with random faults and kills; the fourth try of each is not disturbed."""
     anything = Expected(None, posts=Range(0, 20), charges=Range(0, 1), tries=Range(1, 4), known=False)
     return Case(
         f"50 mapped videos, random faults and kills ({dag_id})",
@@ -50,20 +50,20 @@ RANDOM_POINTS: Final = (
 )
 
 
-def _random(_number: int, dice: random.Random) -> Video:
+def _random(_number: int, rng: random.Random) -> Video:
     steps = [
-        Step(dice.choice(RANDOM_POINTS), dice.choices([KILL_TASK, KILL_BOTH], weights=[8, 1])[0])
+        Step(rng.choice(RANDOM_POINTS), rng.choices([KILL_TASK, KILL_BOTH], weights=[8, 1])[0])
         for _ in range(3)
-        if dice.random() < 0.5
+        if rng.random() < 0.5
     ]
-    plays: list[Mapping[str, Any]] = []
-    if dice.random() < 0.6:
+    create_faults: list[Mapping[str, Any]] = []
+    if rng.random() < 0.6:
         kinds = [
-            *({**one, "when": dice.choice(["before", "after"])} for one in DOUBT),
-            *PROOF,
-            *ODD,
+            *({**one, "when": rng.choice(["before", "after"])} for one in NO_USABLE_ANSWER),
+            *REFUSED,
+            *UNUSUAL_FORM,
             *({"fault": "rate_limited", "times": times} for times in (1, 2, 4, 6)),
         ]
-        plays.append({"on": "create", **dice.choice(kinds)})
-    connection = (dice.choice(["default", "default", "closed", "impatient"]), "impatient")
-    return Video(steps, plays, connection=connection, certain=False)
+        create_faults.append({"on": "create", **rng.choice(kinds)})
+    connection = (rng.choice(["default", "default", "closed", "short_timeouts"]), "short_timeouts")
+    return Video(steps, create_faults, connection=connection, certain=False)

@@ -29,14 +29,14 @@ def waiting() -> Iterator[Case]:
     takes = {"on": "task", "fault": "takes", "seconds": 8}
     for way, dag_id in (("waiting in the worker", BLOCKING), ("deferred", DEFERRED)):
 
-        def case(name: str, expected: Expected, at: str, deed: str, *, way: str = way, dag_id: str = dag_id) -> Case:
+        def case(name: str, expected: Expected, at: str, action: str, *, way: str = way, dag_id: str = dag_id) -> Case:
             faults = [] if expected is NOTHING_SENT else [takes]  # which is about a video that was begun
             return Case(
                 f"{way}: {name}",
                 expected,
-                always(Video([Step(at, deed)], faults)),
+                always(Video([Step(at, action)], faults)),
                 dag_id=dag_id,
-                phase=phase_of(deed),
+                phase=phase_of(action),
             )
 
         yield Case(f"{way}: nothing goes wrong", ONE_VIDEO, always(Video(faults=[takes])), dag_id=dag_id)

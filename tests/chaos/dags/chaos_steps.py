@@ -1,7 +1,7 @@
-"""Deeds around the provider's own steps, from outside: its functions are wrapped here, and know nothing of it.
+"""Actions around the provider's own steps: its functions are wrapped here, and stay unchanged themselves.
 
-The plan is in the run's conf. A deed that a process cannot do to itself is asked for by a file in the folder
-`CHAOS_SIGNALS`; the harness answers with another one.
+The plan is in the run's conf. An action that a process cannot do to itself is requested by a file in the folder
+`CHAOS_SIGNALS`; the fault injector answers with another file.
 """
 
 import functools
@@ -18,7 +18,7 @@ from airflow_provider_digitalhuman.hooks.recorded_submission import EndRecord
 from airflow_provider_digitalhuman.ledger import stores as ledger_stores
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator as Operator
 
-PATIENCE = 300.0
+TIMEOUT_SECONDS = 300.0
 KEEPS_COPY = "chaos_once_copy"
 """The DAG whose tasks keep a second copy of the record, as on Airflow 3.4."""
 
@@ -34,29 +34,29 @@ def of_try(name, dag_run, ti):
 
 
 def reach(point, context=None):
-    """Do what the plan says about this point: the first deed for it that has not been done yet."""
+    """Do what the plan says about this point: the first action for it that has not been requested yet."""
     try:
         context = context or get_current_context()
     except Exception:  # not within execute
         return
     ti = context["ti"]
     video = context["dag_run"].conf["videos"][ti.map_index]
-    for number, (at, deed) in enumerate(video["steps"]):
-        asked = Path(os.environ["CHAOS_SIGNALS"]) / f"{video['name']}.{number}.asked"
-        if at == point and not asked.exists():
-            _do(at, deed, video["name"], ti, asked)
+    for number, (at, action) in enumerate(video["steps"]):
+        requested = Path(os.environ["CHAOS_SIGNALS"]) / f"{video['name']}.{number}.requested"
+        if at == point and not requested.exists():
+            _do(at, action, video["name"], ti, requested)
             return
 
 
-def _do(at, deed, name, ti, asked):
-    begun = asked.with_suffix(".begun")
-    about = {"at": at, "deed": deed, "video": name, "task": os.getpid(), "supervisor": os.getppid()}
+def _do(at, action, name, ti, requested):
+    begun = requested.with_suffix(".begun")
+    about = {"at": at, "action": action, "video": name, "task": os.getpid(), "supervisor": os.getppid()}
     about |= {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
     about |= {"try_number": ti.try_number, "ti_id": str(getattr(ti, "id", "")), "begun": str(begun)}
-    unfinished = asked.with_suffix(".tmp")
+    unfinished = requested.with_suffix(".tmp")
     unfinished.write_text(json.dumps(about))
-    unfinished.rename(asked)
-    match deed:
+    unfinished.rename(requested)
+    match action:
         case "kill task":
             os.kill(os.getpid(), signal.SIGKILL)
         case "kill supervisor":
@@ -66,10 +66,10 @@ def _do(at, deed, name, ti, asked):
             os.kill(os.getpid(), signal.SIGKILL)
         case "kill task once accepted" | "kill supervisor once accepted" | "kill both once accepted":
             return
-    if deed.startswith("kill supervisor"):
+    if action.startswith("kill supervisor"):
         return
-    patience = time.monotonic() + PATIENCE
-    while not begun.exists() and time.monotonic() < patience:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not begun.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

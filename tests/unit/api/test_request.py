@@ -118,7 +118,7 @@ def test_any_other_model_name_is_sent_as_it_is() -> None:
 
 
 def test_equal_requests_however_they_were_spelled() -> None:
-    assert vars(request(model_version="2", side_face="True")) == vars(request(model_version=2, side_face=True))
+    assert request(model_version="2", side_face="True") == request(model_version=2, side_face=True)
 
 
 # --- URLs -------------------------------------------------------------------------------------------------------------
@@ -214,12 +214,24 @@ def test_audio_extensions_of_the_vendors_list(extension: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "extension", ["flac", "ogg", "opus", "txt", "wma", "avi", "mp5", "m3u8", "7z", "PDF", "%66lac"]
+    "extension", ["flac", "ogg", "opus", "txt", "wma", "avi", "m3u8", "7z", "PDF", "jpg", "PNG", "mov", "%66lac"]
 )
-def test_other_audio_extensions_are_refused_with_the_list(extension: str) -> None:
+def test_audio_check_refuses_known_other_types_with_list(extension: str) -> None:
     message = refusal(audio_url=f"https://media.example.com/speech.{extension}?x=1")
     assert "mp4, mp3, wav, m4a, aac" in message
     assert "convert" in message
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("get.php?id=7", "speech.do", "speech.ashx", "speech.v2", "a@example.com", "speech.aspx?f=a.txt", "x.jsp"),
+        *("speech.mp5", "take.2", "take.10", "a.b.c", "speech.", ".mp3", "v1.2.3", "speech.mp3.", "tts.html"),
+    ],
+)
+def test_audio_check_takes_ending_that_is_no_media_type(path: str) -> None:
+    url = f"https://media.example.com/{path}"
+    assert request(audio_url=url).body()["audioUrl"] == url
 
 
 def test_the_video_extension_is_not_judged() -> None:

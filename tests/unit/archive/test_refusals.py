@@ -132,7 +132,7 @@ def test_running_again_without_an_md5_compares_with_what_is_fetched(server, tmp_
     assert [one.name for one in tmp_path.iterdir()] == ["out.mp4"]
 
 
-@pytest.mark.parametrize("md5", [MD5, None])
+@pytest.mark.parametrize("md5", [MD5, None], ids=["MD5 reported", "no MD5"])
 def test_another_file_is_left_as_it_is(server, tmp_path, md5):
     (tmp_path / "out.mp4").write_bytes(b"precious")
     with pytest.raises(DownloadRefusedError, match=r"another file.*overwrite=True"):
@@ -140,7 +140,7 @@ def test_another_file_is_left_as_it_is(server, tmp_path, md5):
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("out.mp4", b"precious")]
 
 
-@pytest.mark.parametrize("md5", [MD5, None])
+@pytest.mark.parametrize("md5", [MD5, None], ids=["MD5 reported", "no MD5"])
 def test_another_file_is_replaced_where_that_is_wanted(server, tmp_path, md5):
     (tmp_path / "out.mp4").write_bytes(b"old")
     run(Api(server, md5=md5), tmp_path, overwrite=True)

@@ -1,4 +1,4 @@
-"""The triggerer's HTTP client: as the hook reaches the API, kept connections, and nothing believed that is not HTTP."""
+"""The triggerer's HTTP client: it reaches the API as the hook does, keeps connections, and takes nothing but HTTP."""
 
 import asyncio
 import base64
@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.connection import query_client as client_module
-from airflow_provider_digitalhuman.connection.query_client import MAX_ANSWER, QueryClient, _read_body, _read_head
+from airflow_provider_digitalhuman.connection.query_client import QueryClient
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
@@ -49,13 +48,13 @@ def query(url: str, times: int = 1, **fields: Any) -> VideoTask:
                 task = await client.query_video(ID)
             return task
         finally:
-            client.close()
+            await client.close()
 
     return asyncio.run(asyncio.wait_for(main(), 60))
 
 
 class TestRequest:
-    def test_it_is_the_hooks(self, serve: Serve, connect: Callable[..., DigitalHumanHook]) -> None:
+    def test_request_is_the_hooks(self, serve: Serve, connect: Callable[..., DigitalHumanHook]) -> None:
         server = serve(answering(COMPLETED))
         base = server.url + "/kyyReactApiServer"
         assert connect(base).query_video(ID) == query(base)
@@ -65,12 +64,12 @@ class TestRequest:
         for name in ("authorization", "user-agent", "accept", "accept-encoding", "host"):
             assert by_client.headers[name] == by_hook.headers[name]
 
-    def test_one_connection_is_kept_and_used_again(self, serve: Serve) -> None:
+    def test_connection_is_kept_and_used_again(self, serve: Serve) -> None:
         server = serve(answering(PROCESSING))
         query(server.url, times=10)
         assert (len(server.requests), server.connections) == (10, 1)
 
-    def test_one_that_the_server_closed_meanwhile_is_replaced(self, serve: Serve) -> None:
+    def test_connection_that_server_closed_is_replaced(self, serve: Serve) -> None:
         def script(peer: Peer) -> None:
             assert peer.read_request()
             peer.send(PROCESSING)  # and closes, having said keep-alive
@@ -79,13 +78,13 @@ class TestRequest:
         query(server.url, times=5)
         assert server.connections == 5
 
-    def test_one_that_is_old_is_not_used_again(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_old_connection_is_not_used_again(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(client_module, "LONGEST_IDLE", 0.0)
         server = serve(answering(PROCESSING))
         query(server.url, times=3)
         assert server.connections == 3
 
-    def test_an_answer_is_believed_as_it_comes_also_after_the_same_ones(self, serve: Serve) -> None:
+    def test_answer_counts_as_it_comes_also_after_same_ones(self, serve: Serve) -> None:
         def script(peer: Peer) -> None:
             for answer in (PROCESSING, PROCESSING, COMPLETED):
                 assert peer.read_request()
@@ -97,7 +96,7 @@ class TestRequest:
 
     @pytest.mark.parametrize("pause", [0.0, 0.1], ids=["with the answer", "after it"])
     @pytest.mark.parametrize("by_tls", [False, True], ids=["plain", "TLS"])
-    def test_what_comes_unasked_is_nobodys_answer(
+    def test_answer_that_comes_unasked_is_not_taken(
         self, by_tls: bool, pause: float, serve: Serve, server_tls: ssl.SSLContext
     ) -> None:
         def script(peer: Peer) -> None:
@@ -116,22 +115,22 @@ class TestRequest:
                     await asyncio.sleep(3 * pause)
                 return words
             finally:
-                client.close()
+                await client.close()
 
         server = serve(script, server_tls if by_tls else None)
         assert asyncio.run(main()) == ["processing"] * 3
         assert server.connections == 3
 
     @pytest.mark.parametrize("by_tls", [False, True], ids=["plain", "TLS"])
-    def test_a_server_that_closes_before_it_is_asked_is_not_waited_for(
+    def test_server_that_closes_before_it_is_asked_is_not_waited_for(
         self, by_tls: bool, serve: Serve, server_tls: ssl.SSLContext
     ) -> None:
         server = serve(lambda peer: None, server_tls if by_tls else None)
         for _ in range(20):  # whether the end comes before the question is chance
-            with pytest.raises(QueryError, match=r"clos|reset|Incomplete|SSL"):
+            with pytest.raises(QueryError, match=r"disconnected|reset|closing transport"):
                 query(server.url, verify=False)
 
-    def test_a_reset_on_a_fresh_connection_is_not_tried_again(self, serve: Serve) -> None:
+    def test_reset_is_tried_again_once(self, serve: Serve) -> None:
         def script(peer: Peer) -> None:
             peer.read_request()
             peer.reset()
@@ -139,10 +138,10 @@ class TestRequest:
         server = serve(script)
         with pytest.raises(QueryError, match=r"brought no answer"):
             query(server.url)
-        assert len(server.requests) == 1
+        assert len(server.requests) == 2
 
     @pytest.mark.parametrize("how", ["no HTTP", "cancelled"])
-    def test_one_on_which_something_went_wrong_is_closed(self, how: str, serve: Serve) -> None:
+    def test_connection_of_failed_query_is_closed(self, how: str, serve: Serve) -> None:
         asked, gone = threading.Event(), threading.Event()
 
         def script(peer: Peer) -> None:
@@ -167,14 +166,14 @@ class TestRequest:
         server = serve(script)
         asyncio.run(main())
 
-    def test_close_is_obeyed(self, serve: Serve) -> None:
+    def test_connection_close_is_obeyed(self, serve: Serve) -> None:
         server = serve(answering(http_answer(200, PROCESSING.split(b"\r\n\r\n")[1], keep_alive=False)))
         query(server.url, times=2)
         assert server.connections == 2
 
 
 class TestLimits:
-    def test_a_server_that_says_nothing(self, serve: Serve) -> None:
+    def test_silent_server_is_given_up(self, serve: Serve) -> None:
         server = serve(lambda peer: (peer.read_request(), peer.hang()))
         with pytest.raises(QueryError, match="TimeoutError"):
             query(server.url, query_timeout=0.2, connect_timeout=0.2)
@@ -190,27 +189,27 @@ class TestLimits:
                     peer.hang()
 
         async def main() -> None:
-            client = await QueryClient.open(settings(server.url, query_timeout=0.6))
+            client = await QueryClient.open(settings(server.url, query_timeout=0.4, connect_timeout=0.2))
             loop = asyncio.get_running_loop()
 
             async def seconds_to_the_end(after: float) -> float:
                 await asyncio.sleep(after)
                 asked = loop.time()
-                with pytest.raises(QueryError, match=r"TimeoutError: no answer within 0\.6 s"):
+                with pytest.raises(QueryError, match=r"TimeoutError: no whole answer within 0\.6 s"):
                     await client.query_video(ID)
                 return loop.time() - asked
 
             assert min(await asyncio.gather(*map(seconds_to_the_end, (0.0, 0.2, 0.4)))) > 0.55
             hung.set()
             assert (await client.query_video(ID)).is_completed
-            client.close()
+            await client.close()
             left = [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
             assert left == []
 
         server = serve(script)
         asyncio.run(main())
 
-    def test_a_server_that_drips(self, serve: Serve) -> None:
+    def test_dripping_server_is_given_up(self, serve: Serve) -> None:
         def script(peer: Peer) -> None:
             peer.read_request()
             with contextlib.suppress(OSError):
@@ -222,7 +221,7 @@ class TestLimits:
         with pytest.raises(QueryError, match="TimeoutError"):
             query(serve(script).url, query_timeout=0.5, connect_timeout=0.2)
 
-    def test_nobody_there(self) -> None:
+    def test_refused_connection_is_query_error(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         with pytest.raises(QueryError, match=r"refused|Connect"):
@@ -250,7 +249,7 @@ class TestLimits:
             b"",
         ],
     )
-    def test_an_answer_that_is_too_long_or_no_http(self, answer: bytes, serve: Serve) -> None:
+    def test_answer_that_is_too_long_or_no_http_is_query_error(self, answer: bytes, serve: Serve) -> None:
         def script(peer: Peer) -> None:
             peer.read_request()
             with contextlib.suppress(OSError):
@@ -259,10 +258,27 @@ class TestLimits:
         with pytest.raises(QueryError):
             query(serve(script).url, query_timeout=5.0)
 
-    def test_what_only_announces_the_answer_is_passed_over(self, serve: Serve) -> None:
+    def test_url_reaches_server_as_given(self, serve: Serve) -> None:
+        server = serve(answering(COMPLETED))
+        query(server.url + "/a%2Db%7e/./c")
+        assert server.requests[0].target == "/a%2Db%7e/./c/v1/result/vt%2F%C3%A4%201"
+
+    def test_cookie_is_not_sent_back(self, serve: Serve) -> None:
+        server = serve(answering(http_answer(200, PROCESSING.split(b"\r\n\r\n")[1], set_cookie="a=b; Path=/")))
+        query(server.url, times=2)
+        assert "cookie" not in server.requests[1].headers
+
+    def test_netrc_is_not_read(self, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password secret")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        server = serve(answering(COMPLETED))
+        query(server.url)
+        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+    def test_interim_answer_is_passed_over(self, serve: Serve) -> None:
         assert query(serve(answering(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + COMPLETED)).url).is_completed
 
-    def test_a_compressed_answer_is_read_all_the_same(self, serve: Serve) -> None:
+    def test_compressed_answer_is_read_all_the_same(self, serve: Serve) -> None:
         body = zlib.compress(COMPLETED.split(b"\r\n\r\n")[1], wbits=31)
         assert query(serve(answering(http_answer(200, body, content_encoding="gzip"))).url).is_completed
 
@@ -277,30 +293,14 @@ class TestLimits:
             query(serve(answering(http_answer(429, "{}", retry_after="17"))).url)
         assert caught.value.retry_after == 17.0
 
-    @given(
-        st.binary(max_size=300),
-        st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]),
-    )
-    def test_no_bytes_bring_anything_but_the_expected_errors(self, junk: bytes, start: bytes) -> None:
-        async def main() -> None:
-            reader = asyncio.StreamReader(limit=MAX_ANSWER)
-            reader.feed_data(start + junk)
-            reader.feed_eof()
-            with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError, zlib.error):
-                status, headers = await _read_head(reader)
-                body, _ = await _read_body(reader, status, headers)
-                assert len(body) <= MAX_ANSWER
-
-        asyncio.run(main())
-
 
 class TestSecrets:
-    def test_a_key_that_the_server_echoes_is_not_shown(self, serve: Serve) -> None:
+    def test_key_that_server_echoes_is_not_shown(self, serve: Serve) -> None:
         with pytest.raises(AuthenticationError) as caught:
             query(serve(answering(http_answer(401, json.dumps({"error": f"bad key {KEY}"})))).url)
         assert KEY not in str(caught.value)
 
-    def test_nor_in_an_error_of_the_transport(self, serve: Serve) -> None:
+    def test_key_is_not_shown_in_error_of_transport(self, serve: Serve) -> None:
         def script(peer: Peer) -> None:
             peer.read_request()
             peer.send(f"{KEY} is not HTTP\r\n\r\n".encode())
@@ -311,41 +311,41 @@ class TestSecrets:
 
 
 class TestTls:
-    def test_the_authorities_are_checked(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
+    def test_authorities_are_checked(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
         with pytest.raises(QueryError, match="certificate"):
             query(serve(answering(COMPLETED), server_tls).url)
 
-    def test_a_ca_file_is_trusted(self, serve: Serve, server_tls: ssl.SSLContext, certificate: Path) -> None:
+    def test_ca_file_is_trusted(self, serve: Serve, server_tls: ssl.SSLContext, certificate: Path) -> None:
         server = serve(answering(PROCESSING), server_tls)
         query(server.url, times=3, verify=str(certificate))
         assert server.connections == 1
 
-    def test_one_named_in_the_environment_is_trusted_as_by_requests(
+    def test_ca_file_of_environment_is_trusted_as_by_requests(
         self, serve: Serve, server_tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         assert query(serve(answering(COMPLETED), server_tls).url).is_completed
 
-    def test_the_name_is_checked(self, serve: Serve, server_tls: ssl.SSLContext, certificate: Path) -> None:
+    def test_host_name_is_checked(self, serve: Serve, server_tls: ssl.SSLContext, certificate: Path) -> None:
         server = serve(answering(COMPLETED), server_tls)
         with pytest.raises(QueryError, match="certificate"):
             query(f"https://localhost:{server.port}", verify=str(certificate))
 
-    def test_checking_can_be_turned_off(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
+    def test_checks_can_be_turned_off(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
         assert query(serve(answering(COMPLETED), server_tls).url, verify=False).is_completed
 
-    def test_a_ca_file_that_is_none_is_refused(self, tmp_path: Path) -> None:
+    def test_file_that_is_no_ca_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "ca.pem").write_text("no certificate")
         with pytest.raises(InvalidConnectionError, match="verify"):
             query("https://127.0.0.1:9", verify=str(tmp_path / "ca.pem"))
 
-    def test_an_older_version_of_tls(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
+    def test_older_version_of_tls_is_spoken(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
         server_tls.maximum_version = ssl.TLSVersion.TLSv1_2
         server = serve(answering(PROCESSING), server_tls)
         query(server.url, times=3, verify=False)
         assert server.connections == 1
 
-    def test_an_answer_in_many_records_is_one(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
+    def test_answer_in_many_records_is_one(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
         def script(peer: Peer) -> None:
             while peer.read_request():
                 for at in range(len(COMPLETED)):
@@ -355,15 +355,13 @@ class TestTls:
         assert query(server.url, times=2, verify=False).is_completed
         assert server.connections == 1
 
-    def test_a_long_answer_is_read_whole(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
+    def test_long_answer_is_read_whole(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
         body = json.dumps({"id": ID, "status": "processing", "words": "x" * (MAX_ANSWER - 100)})
         server = serve(answering(http_answer(200, body)), server_tls)
         assert len(query(server.url, times=2, verify=False).raw["words"]) == MAX_ANSWER - 100
         assert server.connections == 1
 
-    def test_one_that_ends_tls_but_not_the_connection_is_not_used_again(
-        self, serve: Serve, server_tls: ssl.SSLContext
-    ) -> None:
+    def test_connection_whose_tls_ended_is_not_used_again(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
         def script(peer: Peer) -> None:
             assert peer.read_request()
             peer.send(PROCESSING)
@@ -376,13 +374,13 @@ class TestTls:
         query(server.url, times=3, verify=False)
         assert (len(server.requests), server.connections) == (3, 3)
 
-    def test_what_is_no_tls_in_the_middle_of_it(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
+    def test_plain_bytes_within_tls_are_query_error(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
         def script(peer: Peer) -> None:
             peer.read_request()
             socket.socket.send(peer.socket, COMPLETED)  # past TLS
             peer.hang()
 
-        with pytest.raises(QueryError, match="SSLError"):
+        with pytest.raises(QueryError, match="SSL"):
             query(serve(script, server_tls).url, verify=False)
 
     @pytest.mark.parametrize(
@@ -394,7 +392,7 @@ class TestTls:
         ],
         ids=["closes", "speaks no TLS", "says nothing"],
     )
-    def test_a_server_that_does_not_come_to_tls(
+    def test_failed_tls_handshake_is_query_error(
         self, says: Callable[[Peer], object], reason: str, serve: Serve
     ) -> None:
         server = serve(says)
@@ -402,7 +400,7 @@ class TestTls:
             query(server.url.replace("http://", "https://"), connect_timeout=0.5)
         assert server.connections == 1
 
-    def test_a_query_that_is_cancelled_in_the_handshake_leaves_nothing(self, serve: Serve) -> None:
+    def test_query_cancelled_in_handshake_leaves_nothing_open(self, serve: Serve) -> None:
         asked, gone = threading.Event(), threading.Event()
 
         def script(peer: Peer) -> None:
@@ -427,7 +425,7 @@ class TestTls:
 
 
 class TestProxy:
-    def test_plain_http_goes_to_the_proxy_whole(self, serve: Serve) -> None:
+    def test_plain_http_goes_to_proxy_whole(self, serve: Serve) -> None:
         proxy = serve(answering(COMPLETED))
         url = proxy.url.replace("http://", "http://user:p%40ss@")
         assert query("http://api.example.com/base", proxies={"http": url}).is_completed
@@ -437,7 +435,7 @@ class TestProxy:
         assert request.headers["proxy-authorization"] == "Basic " + base64.b64encode(b"user:p@ss").decode()
 
     @pytest.mark.parametrize("to_proxy_by_tls", [False, True])
-    def test_https_goes_through_a_tunnel_that_never_sees_the_key(
+    def test_proxy_tunnels_https_and_never_sees_key(
         self, to_proxy_by_tls: bool, serve: Serve, server_tls: ssl.SSLContext, certificate: Path
     ) -> None:
         api = serve(answering(PROCESSING), server_tls)
@@ -446,12 +444,12 @@ class TestProxy:
         query(api.url, times=3, proxies={"https": url}, verify=str(certificate))
         assert [request.method for request in proxy.requests] == ["CONNECT"]
         assert proxy.requests[0].target == f"127.0.0.1:{api.port}"
-        assert "authorization" not in proxy.requests[0].headers
+        assert KEY not in str(proxy.requests[0].headers)
         assert "proxy-authorization" in proxy.requests[0].headers
         assert len(api.requests) == 3
         assert "proxy-authorization" not in api.requests[0].headers
 
-    def test_what_the_proxy_itself_says_behind_its_consent_is_not_believed(
+    def test_proxys_own_words_behind_its_consent_are_no_answer(
         self, serve: Serve, server_tls: ssl.SSLContext, certificate: Path
     ) -> None:
         api = serve(answering(PROCESSING), server_tls)
@@ -460,12 +458,12 @@ class TestProxy:
         assert task.status == "processing"
         assert len(api.requests) == 1
 
-    def test_a_proxy_that_refuses(self, serve: Serve) -> None:
+    def test_proxy_that_refuses_is_query_error(self, serve: Serve) -> None:
         proxy = serve(answering(http_answer(407, "")))
-        with pytest.raises(QueryError, match=r"the proxy refused to connect to api\.example\.com:443: HTTP 407"):
+        with pytest.raises(QueryError, match=r"the proxy refused to connect to api\.example\.com: HTTP 407"):
             query("https://api.example.com", proxies={"https": proxy.url})
 
-    def test_the_environments_is_used_as_by_requests(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_proxy_of_environment_is_used_as_by_requests(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
         proxy = serve(answering(COMPLETED))
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -473,11 +471,11 @@ class TestProxy:
         assert query(serve(answering(COMPLETED)).url).is_completed
         assert len(proxy.requests) == 1
 
-    def test_one_of_another_kind_is_refused_plainly(self) -> None:
+    def test_query_client_rejects_socks_proxy(self) -> None:
         with pytest.raises(InvalidConnectionError, match=r"SOCKS.*deferrable=False"):
             query("https://api.example.com", proxies={"https": "socks5://127.0.0.1:1080"})
 
 
-def test_every_error_is_one_of_the_providers(serve: Serve) -> None:
+def test_unknown_host_is_providers_error(serve: Serve) -> None:
     with pytest.raises(DigitalHumanError):
         query("http://name.invalid")

@@ -1,5 +1,6 @@
 """The hook's promises to its callers: bounded attempts, the observer's order of events, the connection test."""
 
+import http.client
 import json
 import threading
 from collections.abc import Callable
@@ -7,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import httpcore
 import pytest
+import requests
+import urllib3.util.connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout
 
 from airflow_provider_digitalhuman import exceptions
@@ -24,6 +26,7 @@ from airflow_provider_digitalhuman.exceptions import (
     InvalidRequestError,
     QueryError,
     RateLimitError,
+    RequestChangedError,
     RequestRefusedError,
     ServiceUnreachableError,
     SubmissionUnknownError,
@@ -111,6 +114,41 @@ def test_f9_with_a_header_that_makes_no_sense(connect: Connect, serve: Serve, wa
     assert 0.5 <= waits[0] <= 10
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http_answer(429, '{"id":"abc","id":null}'),
+        http_answer(429, '{"msg":"slow down"}', x_task_id="abc"),
+        http_answer(429, "", location="/kyyReactApiServer/v1/result/abc"),
+        http_answer(429, "<html>slow down</html>", content_type="text/html", operation_location="/v1/result/abc"),
+        http_answer(200, '{"code":429}', x_video_id="abc"),
+    ],
+)
+def test_hook_sends_no_second_post_after_rate_limit_that_names_task(
+    connect: Connect, serve: Serve, waits: list[float], answer: bytes
+) -> None:
+    server = serve(answering(answer, QUEUED))
+    observer = Ledger()
+    with pytest.raises(SubmissionUnknownError) as caught:
+        connect(server.url).create_video(REQUEST, observer)
+    assert caught.value.video_task_id == "abc"
+    assert server.posts == 1
+    assert observer.names == ["sending", "outcome_unknown"]
+    assert waits == []
+
+
+@pytest.mark.parametrize("content_type", ["application/json;charset=GBK", "application/json"])
+def test_hook_reads_gbk(connect: Connect, serve: Serve, content_type: str) -> None:
+    refused = '{"code": 1001, "msg": "素材 URL 无法访问"}'.encode("gbk")
+    failed = '{"id": "abc", "status": "failed", "error": "风控拒绝"}'.encode("gbk")
+    answers = [http_answer(200, body, content_type=content_type) for body in (refused, failed)]
+    server = serve(answering(*answers))
+    with connect(server.url) as hook:
+        with pytest.raises(RequestRefusedError, match=r"素材 URL 无法访问.*media URL cannot be reached"):
+            hook.create_video(REQUEST)
+        assert hook.get_video("abc").error == "风控拒绝"
+
+
 def test_f9_in_the_body_alone(connect: Connect, serve: Serve, waits: list[float]) -> None:
     server = serve(answering(http_answer(200, '{"code": "429", "msg": "slow down"}', retry_after="2"), QUEUED))
     assert connect(server.url).create_video(REQUEST).id == "abc"
@@ -131,7 +169,7 @@ def test_f9_a_long_wait_is_left_to_airflow(connect: Connect, serve: Serve, waits
     server = serve(answering(too_many(retry_after="3000")))
     with pytest.raises(RateLimitError) as caught:
         connect(server.url).create_video(REQUEST)
-    assert caught.value.retry_after == 3000
+    assert caught.value.retry_after == 300
     assert server.posts == 1
     assert waits == []
 
@@ -291,7 +329,7 @@ def is_interruption(error: type[BaseException]) -> bool:
 
 
 @pytest.mark.parametrize("error", RAISED)
-@pytest.mark.parametrize("place", ["intent", "body", "json", "line", "headers", "pool", "network"])
+@pytest.mark.parametrize("place", ["intent", "body", "json", "adapter", "headers", "pool", "network"])
 def test_exception_before_first_byte_releases_record(
     connect: Connect,
     serve: Serve,
@@ -306,10 +344,10 @@ def test_exception_before_first_byte_releases_record(
         "intent": (Ledger, "sending"),
         "body": (VideoRequest, "body"),
         "json": (transport.json, "dumps"),
-        "line": (transport.Transport, "_line"),
+        "adapter": (transport.Transport, "_adapter"),
         "headers": (transport.Transport, "_headers"),
-        "pool": (httpcore.ConnectionPool, "stream"),
-        "network": (httpcore.SyncBackend, "connect_tcp"),
+        "pool": (requests.adapters.HTTPAdapter, "send"),
+        "network": (urllib3.util.connection, "create_connection"),
     }[place]
     monkeypatch.setattr(owner, name, _raise(error))
     # What an HTTP library raises means that the API cannot be reached, which is tried again.
@@ -358,8 +396,8 @@ def test_exception_after_first_byte_is_unknown_outcome(
     server = serve(script)
     hook, observer = connect(server.url), Ledger()
     owner, name = {
-        "head": (httpcore._sync.http11.HTTP11Connection, "_receive_response_headers"),
-        "body": (httpcore.Response, "iter_stream"),
+        "head": (http.client.HTTPResponse, "begin"),
+        "body": (transport, "pieces"),
         "end": (transport.RequestMonitor, "finish"),
         "decoding": (transport, "decoded"),
     }[place]
@@ -414,7 +452,7 @@ def test_interruption_loses_no_answer_that_is_there(
     """A time-out of Airflow's comes when the answer is whole, and nobody has read it yet."""
     server = serve(answering(answer))
     hook, observer = connect(server.url), Ledger()
-    owner, name = {"close": (httpcore.Response, "close"), "read": (hook_module, "read_create")}[place]
+    owner, name = {"close": (requests.Response, "close"), "read": (hook_module, "read_create")}[place]
     monkeypatch.setattr(owner, name, _raise(error))
     with pytest.raises(error):
         hook.create_video(REQUEST, observer)
@@ -430,14 +468,14 @@ def test_interruption_in_middle_of_answer_keeps_id_that_was_read(
 ) -> None:
     server = serve(answering(http_answer(200, '{"id": "T-1", "status": "queued"' + " " * 100 + "}")))
     hook, observer = connect(server.url), Ledger()
-    iter_stream = httpcore.Response.iter_stream
+    pieces = transport.pieces
 
-    def first_piece_only(self: httpcore.Response) -> Any:
-        for piece in iter_stream(self):
+    def first_piece_only(answer: requests.Response) -> Any:
+        for piece in pieces(answer):
             yield piece[:60]
             raise error
 
-    monkeypatch.setattr(httpcore.Response, "iter_stream", first_piece_only)
+    monkeypatch.setattr(transport, "pieces", first_piece_only)
     with pytest.raises(error):
         hook.create_video(REQUEST, observer)
     assert server.posts == 1
@@ -672,22 +710,25 @@ def test_the_connection_test_asks_for_an_id_that_cannot_exist(connect: Connect, 
 def test_the_connection_test_without_a_server(connect: Connect, key: str, host: str) -> None:
     works, message = connect(host).test_connection()
     assert works is False
-    assert "no answer" in message
+    assert f"no answer from {host}" in message
+    assert "Check the Base URL of the connection, the network and the proxy." in message
+    assert "connection-test" not in message
     assert key not in message
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"password": ""}, "password"),
-        ({"host": "ftp://api.example.com"}, "host"),
-        ({"extra": {"submit_timeout": "long"}}, "submit_timeout"),
+        ({"password": ""}, "The field API key"),
+        ({"host": "ftp://api.example.com"}, "The Base URL"),
+        ({"extra": {"submit_timeout": "long"}}, "Extra.submit_timeout"),
     ],
 )
 def test_the_connection_test_of_a_bad_connection(connect: Connect, fields: dict[str, Any], words: str) -> None:
-    works, message = connect(**fields).test_connection()
+    works, message = connect(**fields, conn_id="made_up").test_connection()
     assert works is False
-    assert words in message
+    assert message.startswith(words)
+    assert "made_up" not in message
 
 
 def test_a_bad_connection_fails_before_anything_is_sent(connect: Connect) -> None:
@@ -730,7 +771,11 @@ def test_which_errors_end_airflows_retries(name: str, ends_retries: bool) -> Non
         airflow_retries()
     ):  # fmt: skip
         raise error
-    assert (caught.value.__cause__ if ends_retries else caught.value) is error
+    if error_class in (SubmissionUnknownError, RequestChangedError):  # in one traceback
+        assert isinstance(caught.value, error_class)
+        assert caught.value.__suppress_context__
+    else:
+        assert (caught.value.__cause__ if ends_retries else caught.value) is error
 
 
 def test_errors_of_others_pass() -> None:

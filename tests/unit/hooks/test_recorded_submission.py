@@ -1,6 +1,7 @@
 """The hook alone, called from a task of one's own: with the task's context it pays at most once."""
 
 import json
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -71,7 +72,26 @@ def test_hook_with_context_stops_all_retries_after_an_unknown_outcome(connect, s
         with pytest.raises(SubmissionUnknownError, match="digitalhuman-ledger") as caught:
             hook.create_video(request(server), context=task_context)
         assert isinstance(caught.value, AirflowFailException), "which Airflow does not retry"
+        assert "".join(traceback.format_exception(caught.value)).count("Traceback (most recent") == 1
         next_try(ti, cleared=True)
+    assert server.posts == 1
+
+
+def test_operator_that_does_not_know_the_outcome_shows_one_traceback(connect, serve, context, make_operator, caplog):
+    server = serve(accept_then_close)
+    connect(server.url)
+    urls = {"audio_url": f"{server.url}/a.mp3", "video_url": f"{server.url}/v.mp4"}
+    for _ in range(2):
+        caplog.clear()
+        with pytest.raises(AirflowFailException, match="It is not known whether") as caught:
+            make_operator(**urls).execute(context)
+        shown = "".join(traceback.format_exception(caught.value))
+        assert shown.count("Traceback (most recent") == 1
+        assert len(str(caught.value)) < 220
+        logged = " ".join(entry.getMessage().strip() for entry in caplog.records)
+        assert "no whole answer came" in logged, "what happened is in the log"
+        assert "digitalhuman-ledger adopt" in caplog.text
+        context["ti"].try_number += 1
     assert server.posts == 1
 
 

@@ -1,11 +1,15 @@
 """`digitalhuman-ledger` against a server that plays Airflow's REST API of each supported version, and of 3.4."""
 
+import argparse
 import getpass
 import json
 import os
 import pwd
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -18,13 +22,15 @@ from airflow_provider_digitalhuman.ledger import rest as ledger_api
 from airflow_provider_digitalhuman.ledger import rules as ledger_rules
 from airflow_provider_digitalhuman.ledger.address import COPIED, TaskAddress
 from airflow_provider_digitalhuman.ledger.record import ADOPTED, Stage, SubmissionRecord
+from airflow_provider_digitalhuman.support.compat import AIRFLOW
 from tests.support.airflow_api_server import AirflowApiServer
 from tests.support.raw_server import RawServer, answering, http_answer
 
 VERSIONS = [(2, 11), (3, 0), (3, 1), (3, 2), (3, 3), (3, 4)]
 WITH_STATE_STORE = [version for version in VERSIONS if version >= (3, 3)]
 HERE = TaskAddress("dag", "manual__2026-11-29T00:00:00+00:00", "create")
-SECOND = HERE._replace(map_index=1)
+SECOND = replace(HERE, map_index=1)
+WHERE = (HERE.dag_id, HERE.run_id, HERE.task_id)
 LONG_AGO = "2026-01-01T00:00:00+00:00"
 
 
@@ -56,7 +62,7 @@ class Airflow:
         if self.version >= (3, 3):
             self.server.entries[address] = value
         if self.version < (3, 3) or self.version >= (3, 4):
-            self.server.put_variable(address, value | {"task": list(address)})
+            self.server.put_variable(address, value | {"task": address.to_json()})
 
     def run(self, *arguments: str, code: int = 0) -> str:
         self._capsys.readouterr()
@@ -103,7 +109,7 @@ def airflow(request: pytest.FixtureRequest, play: Callable[..., Airflow]) -> Air
 
 def test_release_changes_stage_in_every_store_and_keeps_the_rest(airflow: Airflow) -> None:
     airflow.put(HERE, record(detail="reset", earlier=("v0",), video_task=None) | {"media": {"seconds": 3}})
-    said = airflow.run("release", *HERE[:3])
+    said = airflow.run("release", *WHERE)
     assert "released. Clear the task" in said
     stores = airflow.stored(HERE)
     assert len(stores) == (2 if airflow.version >= (3, 4) else 1)
@@ -113,14 +119,14 @@ def test_release_changes_stage_in_every_store_and_keeps_the_rest(airflow: Airflo
         assert "before: reset" in str(read.detail)
         assert kept["media"] == {"seconds": 3}
     if airflow.version < (3, 3) or airflow.version >= (3, 4):
-        assert airflow.server.variable(HERE)["task"] == list(HERE)
+        assert airflow.server.variable(HERE)["task"] == HERE.to_json()
         assert airflow.server.variables[HERE.variable_key]["description"] == HERE.description
     assert airflow.server.asked("POST") == []
 
 
 def test_adopt_with_clear_writes_id_before_it_clears(airflow: Airflow) -> None:
     airflow.put(HERE, record())
-    said = airflow.run("adopt", "--clear", *HERE[:3], " v7 ")
+    said = airflow.run("adopt", "--clear", *WHERE, " v7 ")
     assert "adopted and cleared: its next try goes on with video task v7." in said
     for kept in airflow.stored(HERE):
         read = SubmissionRecord.from_json(kept)
@@ -145,12 +151,12 @@ def test_adopt_with_clear_writes_id_before_it_clears(airflow: Airflow) -> None:
     )
 
 
-def test_variable_left_by_upgrade_is_taken_over_into_state_store(play: Callable[..., Airflow]) -> None:
+def test_variable_of_before_an_upgrade_is_taken_over_into_state_store(play: Callable[..., Airflow]) -> None:
     airflow = play((3, 3))
     airflow.server.add(HERE, "failed")
     airflow.server.put_variable(HERE, record())
     assert "create: unknown" in airflow.run("list")
-    airflow.run("adopt", *HERE[:3], "v7")
+    airflow.run("adopt", *WHERE, "v7")
     assert airflow.server.entries[HERE]["video_task_id"] == "v7"
     assert airflow.server.variable(HERE)["video_task_id"] == "v7"
 
@@ -159,11 +165,11 @@ def test_second_copy_is_made_on_3_4_before_the_entry_is_changed(play: Callable[.
     airflow = play((3, 4))
     airflow.server.add(HERE, "failed")
     airflow.server.entries[HERE] = record()
-    airflow.run("adopt", *HERE[:3], "v7")
+    airflow.run("adopt", *WHERE, "v7")
     post, put = airflow.server.writes()
     assert (post.method, post.body["key"], put.method) == ("POST", HERE.variable_key, "PUT")
     assert post.body["description"] == HERE.description
-    assert airflow.server.variable(HERE)["task"] == list(HERE)
+    assert airflow.server.variable(HERE)["task"] == HERE.to_json()
     assert put.body == {"value": airflow.server.entries[HERE], "expires_at": None}
     assert airflow.server.entries[HERE][COPIED] is True  # so that a success removes the copy
 
@@ -172,13 +178,13 @@ def test_state_store_counts_more_than_second_copy(play: Callable[..., Airflow]) 
     airflow = play((3, 4))
     airflow.put(HERE, record(Stage.RETURNED, video_task_id="v1"), "success")
     airflow.server.put_variable(HERE, record())
-    assert "is not stuck: its record says returned" in airflow.run("release", *HERE[:3], code=1)
+    assert "is not stuck: its record says returned" in airflow.run("release", *WHERE, code=1)
     assert airflow.server.writes() == []
 
 
 def test_next_step_names_what_keeps_the_entry(airflow: Airflow) -> None:
     airflow.put(HERE, record())
-    said = airflow.run("release", *HERE[:3])
+    said = airflow.run("release", *WHERE)
     if airflow.version < (3, 4):
         assert said == f"{HERE}: released. Clear the task: its next try submits.\n"
         return
@@ -193,16 +199,16 @@ def test_next_step_names_what_keeps_the_entry(airflow: Airflow) -> None:
 def test_adopt_refuses_what_is_no_id(play: Callable[..., Airflow], said: str) -> None:
     airflow = play((3, 3))
     airflow.put(HERE, record())
-    assert "give the ID that the vendor's console shows" in airflow.run("adopt", *HERE[:3], said, code=1)
+    assert "give the ID that the vendor's console shows" in airflow.run("adopt", *WHERE, said, code=1)
     assert airflow.server.writes() == []
 
 
 def test_adopted_id_may_be_corrected_and_released(airflow: Airflow) -> None:
     airflow.put(HERE, record())
-    airflow.run("adopt", *HERE[:3], "wrong")
-    airflow.run("adopt", *HERE[:3], "right")
+    airflow.run("adopt", *WHERE, "wrong")
+    airflow.run("adopt", *WHERE, "right")
     assert {kept["video_task_id"] for kept in airflow.stored(HERE)} == {"right"}
-    airflow.run("release", *HERE[:3])
+    airflow.run("release", *WHERE)
     assert {kept["stage"] for kept in airflow.stored(HERE)} == {"released"}
 
 
@@ -210,7 +216,7 @@ def test_adopted_video_that_the_task_has_returned_is_not_released(play: Callable
     airflow = play((3, 3))
     airflow.put(HERE, record(Stage.RETURNED, fingerprint=ADOPTED, video_task_id="v1"), "success")
     for command in (["release", "--clear"], ["adopt", "--clear"]):
-        words = [*command, *HERE[:3], *(["v7"] if command[0] == "adopt" else [])]
+        words = [*command, *WHERE, *(["v7"] if command[0] == "adopt" else [])]
         assert "is not stuck: its record says returned" in airflow.run(*words, code=1)
     assert airflow.server.writes() == []
 
@@ -219,27 +225,27 @@ def test_correction_drops_what_was_known_of_the_other_video(play: Callable[..., 
     airflow = play((3, 3))
     about = {"video_task": {"id": "wrong", "status": "completed"}, "completed": True}
     airflow.put(HERE, record(Stage.SUBMITTED, fingerprint=ADOPTED, video_task_id="wrong", **about))
-    airflow.run("adopt", *HERE[:3], "right")
+    airflow.run("adopt", *WHERE, "right")
     assert "video_task" not in airflow.server.entries[HERE]
     assert "completed" not in airflow.server.entries[HERE]
 
 
 @pytest.mark.parametrize("stage", [Stage.RELEASED, Stage.SUBMITTED, Stage.FAILED, Stage.RETURNED])
-def test_submission_that_is_not_stuck_is_left_alone(play: Callable[..., Airflow], stage: Stage) -> None:
+def test_submission_that_is_not_stuck_is_not_changed(play: Callable[..., Airflow], stage: Stage) -> None:
     airflow = play((3, 1))
     airflow.put(HERE, record(stage, video_task_id="v1"))
     for command in (["release"], ["adopt", "--clear"]):
-        words = [*command, *HERE[:3], *(["v7"] if command[0] == "adopt" else [])]
+        words = [*command, *WHERE, *(["v7"] if command[0] == "adopt" else [])]
         assert f"is not stuck: its record says {stage}" in airflow.run(*words, code=1)
     assert airflow.server.writes() == []
 
 
 @pytest.mark.parametrize("state", ["scheduled", "queued", "running", "restarting"])
 @pytest.mark.parametrize("fields", [{}, {"stage": Stage.SENDING}, {"stage": Stage.SUBMITTED, "fingerprint": ADOPTED}])
-def test_task_under_way_is_left_alone(play: Callable[..., Airflow], state: str, fields: dict[str, Any]) -> None:
+def test_task_under_way_is_not_changed(play: Callable[..., Airflow], state: str, fields: dict[str, Any]) -> None:
     airflow = play((3, 3))
     airflow.put(HERE, record(**fields, video_task_id="v1"), state)
-    said = airflow.run("release", "--clear", *HERE[:3], code=1)
+    said = airflow.run("release", "--clear", *WHERE, code=1)
     assert f"is under way: its record says {fields.get('stage', 'unknown')}, and the task is in state {state}" in said
     assert airflow.server.writes() == []
 
@@ -248,25 +254,25 @@ def test_deleted_task_instance_is_listed_and_not_changed(play: Callable[..., Air
     airflow = play((2, 11))
     airflow.server.put_variable(HERE, record())
     assert "no such task instance any more" in airflow.run("list")
-    assert f"the Variable {HERE.variable_key}" in airflow.run("release", *HERE[:3], code=1)
+    assert f"the Variable {HERE.variable_key}" in airflow.run("release", *WHERE, code=1)
     assert airflow.server.writes() == []
 
 
 def test_adopt_of_the_paid_id_lets_a_changed_request_go_on(airflow: Airflow) -> None:
     airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="v1", video_task={"status": "processing"}))
-    assert "is not stuck" in airflow.run("adopt", *HERE[:3], "another", code=1)
+    assert "is not stuck" in airflow.run("adopt", *WHERE, "another", code=1)
     assert airflow.server.writes() == []
     assert "adopted and cleared" in airflow.run(*shlex.split(HERE.command("adopt", "v1"))[1:])
     for kept in airflow.stored(HERE):
         assert (kept["fingerprint"], kept["video_task"]) == (ADOPTED, {"status": "processing"})
 
 
-def test_id_that_a_given_up_try_has_left_is_shown_and_not_released(airflow: Airflow) -> None:
+def test_id_that_a_given_up_try_has_noted_is_shown_and_not_released(airflow: Airflow) -> None:
     airflow.put(HERE, record())
-    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="late"))
+    airflow.server.put_note(HERE, record(Stage.SUBMITTED, video_task_id="late"))
     (row,) = json.loads(airflow.run("list", "--output", "json"))
     assert (row["late_id"], row["possible_id"]) == ("late", "late")
-    said = airflow.run("release", "--clear", *HERE[:3], code=1)
+    said = airflow.run("release", "--clear", *WHERE, code=1)
     assert "was accepted as video task late" in said
     assert airflow.server.writes() == []
     command = said[said.index("digitalhuman-ledger adopt") :]
@@ -276,17 +282,17 @@ def test_id_that_a_given_up_try_has_left_is_shown_and_not_released(airflow: Airf
 
 def test_note_about_an_earlier_post_says_nothing(airflow: Airflow) -> None:
     airflow.put(HERE, record(try_number=2))
-    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="late"))
+    airflow.server.put_note(HERE, record(Stage.SUBMITTED, video_task_id="late"))
     (row,) = json.loads(airflow.run("list", "--output", "json"))
     assert (row["late_id"], row["possible_id"]) == (None, None)
-    assert "released and cleared" in airflow.run("release", "--clear", *HERE[:3])
+    assert "released and cleared" in airflow.run("release", "--clear", *WHERE)
 
 
 def test_note_that_comes_before_the_write_stops_it(airflow: Airflow) -> None:
     airflow.put(HERE, record())
     late = record(Stage.SUBMITTED, video_task_id="late")
-    airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", lambda: airflow.server.put_late(HERE, late)))
-    assert "came in between" in airflow.run("release", *HERE[:3], code=1)
+    airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", lambda: airflow.server.put_note(HERE, late)))
+    assert "came in between" in airflow.run("release", *WHERE, code=1)
     assert airflow.server.writes() == []
 
 
@@ -296,24 +302,24 @@ def test_note_that_comes_before_the_write_stops_it(airflow: Airflow) -> None:
 @pytest.mark.parametrize("state", ["deferred", "up_for_reschedule", "up_for_retry"])
 def test_task_that_goes_on_by_itself_is_changed_only_with_clear(airflow: Airflow, state: str) -> None:
     airflow.put(HERE, record(Stage.SUBMITTED, fingerprint=ADOPTED, video_task_id="v1"), state)
-    for command in (["release", *HERE[:3]], ["adopt", *HERE[:3], "v7"]):
+    for command in (["release", *WHERE], ["adopt", *WHERE, "v7"]):
         said = airflow.run(*command, code=1)
         assert f"is under way: its record says submitted, and the task is in state {state}" in said
         assert said.endswith(": add --clear.\n")
         assert airflow.server.writes() == []
-    assert "released and cleared" in airflow.run("release", "--clear", *HERE[:3])
+    assert "released and cleared" in airflow.run("release", "--clear", *WHERE)
     assert airflow.server.instances[HERE]["state"] is None
 
 
 @pytest.mark.parametrize("state", ["deferred", "up_for_reschedule"])
 def test_task_that_waits_is_cleared_right_after_the_write(airflow: Airflow, state: str) -> None:
     airflow.put(HERE, record(Stage.SUBMITTED, fingerprint=ADOPTED, video_task_id="v1"), state)
-    assert "adopted and cleared" in airflow.run("adopt", "--clear", *HERE[:3], "v7")
+    assert "adopted and cleared" in airflow.run("adopt", "--clear", *WHERE, "v7")
     *writes, clear = airflow.server.writes()
     seen = airflow.server.requests
-    first = seen.index(writes[0])
-    assert seen[first : first + len(writes) + 1] == [*writes, clear]
-    assert len(seen) > first + len(writes) + 1  # it looks again
+    last = seen.index(writes[-1])
+    assert seen[last : last + 2] == [writes[-1], clear]
+    assert len(seen) > last + 2  # it looks again
 
 
 def test_retry_that_starts_with_the_write_is_not_cleared(airflow: Airflow) -> None:
@@ -321,14 +327,14 @@ def test_retry_that_starts_with_the_write_is_not_cleared(airflow: Airflow) -> No
     method, where = ("PUT", "") if airflow.version >= (3, 3) else ("PATCH", HERE.variable_key)
     row = airflow.server.instances[HERE]
     airflow.server.events.append((method, where, lambda: row.update(state="running")))
-    assert "It was not cleared" in airflow.run("release", "--clear", *HERE[:3], code=1)
+    assert "It was not cleared" in airflow.run("release", "--clear", *WHERE, code=1)
     assert row["state"] == "running"
 
 
-def test_clear_that_left_task_waiting_is_reported(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clear_after_which_task_still_waits_is_reported(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
     airflow.put(HERE, record(Stage.SUBMITTED, fingerprint=ADOPTED, video_task_id="v1"), "deferred")
     monkeypatch.setattr(airflow.server, "_clear", lambda *_: (200, {"task_instances": [], "total_entries": 0}))
-    said = airflow.run("adopt", "--clear", *HERE[:3], "v7", code=1)
+    said = airflow.run("adopt", "--clear", *WHERE, "v7", code=1)
     assert "the task was not cleared: in state deferred, it still waits for what it had read before" in said
     assert "Clear the task" in said
 
@@ -341,7 +347,7 @@ def test_clear_that_airflow_refuses_says_that_task_goes_on_waiting(
     monkeypatch.setattr(
         airflow.server, "_clear", lambda _, body: (200, plan) if body["dry_run"] else (409, {"detail": "running"})
     )
-    said = airflow.run("adopt", "--clear", *HERE[:3], "v7", code=1)
+    said = airflow.run("adopt", "--clear", *WHERE, "v7", code=1)
     assert "was adopted, but not cleared" in said
     assert "Until it is cleared, it goes on with what it has read." in said
 
@@ -358,7 +364,7 @@ def test_record_that_the_old_trigger_wrote_over_is_reported_after_clear(airflow:
             airflow.server.put_variable(HERE, before | {"completed": True})
 
     airflow.server.events.append((method, where, write_over))
-    said = airflow.run("adopt", "--clear", *HERE[:3], "v7", code=1)
+    said = airflow.run("adopt", "--clear", *WHERE, "v7", code=1)
     assert "the task was cleared, and a try has written over it" in said
 
 
@@ -377,11 +383,11 @@ def test_time_in_which_an_answer_can_come_is_start_and_submit_time_out() -> None
 def test_release_names_moment_from_which_no_answer_can_come(airflow: Airflow, changes: dict[str, Any]) -> None:
     moment = sent(120)
     airflow.put(HERE, record(**changes, video_task_id="v1", sent_at=moment))
-    said = airflow.run("release", "--clear", *HERE[:3], code=1)
+    said = airflow.run("release", "--clear", *WHERE, code=1)
     works = datetime.fromisoformat(moment) + timedelta(seconds=240)
     assert f"can still come: release works from {works:%Y-%m-%d %H:%M:%S} UTC" in said
     assert airflow.server.writes() == []
-    assert "adopted and cleared" in airflow.run("adopt", "--clear", *HERE[:3], "v7")
+    assert "adopted and cleared" in airflow.run("adopt", "--clear", *WHERE, "v7")
 
 
 @pytest.mark.parametrize("zone", [0, 8])
@@ -389,19 +395,19 @@ def test_release_works_once_no_answer_can_come(play: Callable[..., Airflow], zon
     airflow = play((3, 3))
     moment = datetime.fromisoformat(sent(241)).astimezone(timezone(timedelta(hours=zone))).isoformat()
     airflow.put(HERE, record(sent_at=moment))
-    assert "released and cleared" in airflow.run("release", "--clear", *HERE[:3])
+    assert "released and cleared" in airflow.run("release", "--clear", *WHERE)
 
 
 def test_release_takes_time_without_zone_for_utc(play: Callable[..., Airflow]) -> None:
     airflow = play((3, 3))
     airflow.put(HERE, record(sent_at=sent(120).removesuffix("+00:00")))
-    assert "can still come" in airflow.run("release", *HERE[:3], code=1)
+    assert "can still come" in airflow.run("release", *WHERE, code=1)
 
 
 def test_release_refuses_record_that_does_not_say_when_it_was_sent(play: Callable[..., Airflow]) -> None:
     airflow = play((3, 3))
     airflow.put(HERE, record(sent_at="then"))
-    assert "does not say when its POST left" in airflow.run("release", *HERE[:3], code=1)
+    assert "does not say when its POST left" in airflow.run("release", *WHERE, code=1)
     assert airflow.server.writes() == []
 
 
@@ -411,10 +417,10 @@ def test_release_refuses_record_that_does_not_say_when_it_was_sent(play: Callabl
 def test_replaced_id_is_kept_among_earlier_ones(airflow: Airflow) -> None:
     airflow.put(HERE, record(earlier=("v0",)))
     for video_task_id in ("first", "second", "first"):
-        airflow.run("adopt", *HERE[:3], video_task_id)
+        airflow.run("adopt", *WHERE, video_task_id)
     for kept in airflow.stored(HERE):
         assert (kept["video_task_id"], kept["earlier"]) == ("first", ["v0", "second"])
-    airflow.run("release", *HERE[:3])
+    airflow.run("release", *WHERE)
     for kept in airflow.stored(HERE):
         assert kept["earlier"] == ["v0", "second", "first"]
         assert "video_task_id" not in kept
@@ -423,11 +429,11 @@ def test_replaced_id_is_kept_among_earlier_ones(airflow: Airflow) -> None:
 def test_release_of_accepted_video_needs_force_and_names_its_cost(airflow: Airflow) -> None:
     known = {"id": "useless", "status": "pending"}
     airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="useless", video_task=known, sent_at=sent(0)))
-    said = airflow.run("release", "--clear", *HERE[:3], code=1)
+    said = airflow.run("release", "--clear", *WHERE, code=1)
     assert "is not stuck: its record says submitted" in said
     assert "To give up video task useless, add --force: if that video exists, the next try pays for a second" in said
     assert airflow.server.writes() == []
-    said = airflow.run("release", "--clear", "--force", *HERE[:3])
+    said = airflow.run("release", "--clear", "--force", *WHERE)
     assert "released and cleared" in said
     assert "Given up: video task useless. If it exists, the next try pays for a second one." in said
     for kept in airflow.stored(HERE):
@@ -440,7 +446,7 @@ def test_release_of_accepted_video_needs_force_and_names_its_cost(airflow: Airfl
 def test_force_gives_up_no_video_of_task_that_has_not_failed(play: Callable[..., Airflow], state: str | None) -> None:
     airflow = play((3, 1))
     airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="v1"), state)
-    assert "add --force once the task has failed" in airflow.run("release", "--clear", "--force", *HERE[:3], code=1)
+    assert "add --force once the task has failed" in airflow.run("release", "--clear", "--force", *WHERE, code=1)
     assert airflow.server.writes() == []
 
 
@@ -448,14 +454,14 @@ def test_force_gives_up_no_video_of_task_that_has_not_failed(play: Callable[...,
 def test_force_changes_no_record_that_is_not_submitted(play: Callable[..., Airflow], stage: Stage) -> None:
     airflow = play((3, 1))
     airflow.put(HERE, record(stage, video_task_id="v1"))
-    assert "is not stuck" in airflow.run("release", "--force", *HERE[:3], code=1)
+    assert "is not stuck" in airflow.run("release", "--force", *WHERE, code=1)
     assert airflow.server.writes() == []
 
 
 def test_force_does_not_shorten_the_time_in_which_an_answer_can_come(play: Callable[..., Airflow]) -> None:
     airflow = play((3, 3))
     airflow.put(HERE, record(sent_at=sent(120)))
-    assert "can still come" in airflow.run("release", "--force", *HERE[:3], code=1)
+    assert "can still come" in airflow.run("release", "--force", *WHERE, code=1)
     assert airflow.server.writes() == []
 
 
@@ -465,25 +471,25 @@ def test_force_does_not_shorten_the_time_in_which_an_answer_can_come(play: Calla
 def test_note_is_removed_once_it_was_taken_into_account(airflow: Airflow) -> None:
     airflow.put(HERE, record(try_number=2))
     note = record(Stage.SUBMITTED, video_task_id="other")
-    airflow.server.put_late(HERE, note)
-    airflow.run("release", *HERE[:3])
-    assert airflow.server.late(HERE) is None
+    airflow.server.put_note(HERE, note)
+    airflow.run("release", *WHERE)
+    assert airflow.server.note(HERE) is None
     assert {tuple(kept["earlier"]) for kept in airflow.stored(HERE)} == {("other",)}
     airflow.put(HERE, record())
-    airflow.server.put_late(HERE, note)
-    airflow.run("adopt", "--clear", *HERE[:3], "v7")
-    assert airflow.server.late(HERE) is None
+    airflow.server.put_note(HERE, note)
+    airflow.run("adopt", "--clear", *WHERE, "v7")
+    assert airflow.server.note(HERE) is None
     assert {(kept["video_task_id"], *kept["earlier"]) for kept in airflow.stored(HERE)} == {("v7", "other")}
 
 
 def test_note_that_cannot_be_removed_does_not_stop_the_command(airflow: Airflow) -> None:
     airflow.put(HERE, record(try_number=2))
-    airflow.server.put_late(HERE, record(Stage.RELEASED))
+    airflow.server.put_note(HERE, record(Stage.RELEASED))
     answer = airflow.server._variables
     airflow.server._variables = lambda seen, words: (  # type: ignore[method-assign]
         (403, {"detail": "Forbidden"}) if seen.method == "DELETE" else answer(seen, words)
     )
-    said = airflow.run("release", "--clear", *HERE[:3])
+    said = airflow.run("release", "--clear", *WHERE)
     assert f"the Variable {HERE.variable_key}_late is no longer needed: Airflow's API answered HTTP 403" in said
     assert "released and cleared" in said
 
@@ -492,48 +498,48 @@ def test_note_that_comes_with_the_write_is_reported_and_kept(airflow: Airflow) -
     airflow.put(HERE, record())
     method, where = ("PUT", "") if airflow.version >= (3, 3) else ("PATCH", HERE.variable_key)
     note = record(Stage.SUBMITTED, video_task_id="late")
-    airflow.server.events.append((method, where, lambda: airflow.server.put_late(HERE, note)))
-    said = airflow.run("release", "--clear", *HERE[:3], code=1)
+    airflow.server.events.append((method, where, lambda: airflow.server.put_note(HERE, note)))
+    said = airflow.run("release", "--clear", *WHERE, code=1)
     assert "A NOTE CAME IN BETWEEN" in said
     assert "The note says submitted, video task late (try 1" in said
     assert "It was not cleared" in said
-    assert airflow.server.late(HERE) == note
+    assert airflow.server.note(HERE) == note
     (row,) = json.loads(airflow.run("list", "--all", "--output", "json"))
     command = HERE.command("adopt", "late")
     assert row["commands"]["adopt"] == command
     assert command in said
     assert "adopted and cleared" in airflow.run(*shlex.split(command)[1:])
-    assert airflow.server.late(HERE) is None
+    assert airflow.server.note(HERE) is None
 
 
 def test_note_about_adopted_post_is_not_released(airflow: Airflow) -> None:
     airflow.put(HERE, record())
-    airflow.run("adopt", *HERE[:3], "wrong")
-    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="late"))
-    assert "was accepted as video task late" in airflow.run("release", *HERE[:3], code=1)
+    airflow.run("adopt", *WHERE, "wrong")
+    airflow.server.put_note(HERE, record(Stage.SUBMITTED, video_task_id="late"))
+    assert "was accepted as video task late" in airflow.run("release", *WHERE, code=1)
     assert {kept["stage"] for kept in airflow.stored(HERE)} == {"submitted"}
-    assert airflow.server.late(HERE) is not None
+    assert airflow.server.note(HERE) is not None
 
 
 def test_force_gives_up_id_that_a_note_names_too(play: Callable[..., Airflow]) -> None:
     airflow = play((3, 3))
     airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="useless"))
-    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="useless"))
-    assert "released" in airflow.run("release", "--force", *HERE[:3])
+    airflow.server.put_note(HERE, record(Stage.SUBMITTED, video_task_id="useless"))
+    assert "released" in airflow.run("release", "--force", *WHERE)
     assert airflow.server.entries[HERE]["earlier"] == ["useless"]
     airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="useless"))
-    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="another"))
-    assert "was accepted as video task another" in airflow.run("release", "--force", *HERE[:3], code=1)
+    airflow.server.put_note(HERE, record(Stage.SUBMITTED, video_task_id="another"))
+    assert "was accepted as video task another" in airflow.run("release", "--force", *WHERE, code=1)
 
 
 def test_list_all_shows_notes_that_no_try_reads(airflow: Airflow) -> None:
     note = record(Stage.SUBMITTED, video_task_id="v5")
     airflow.put(SECOND, record())
-    airflow.server.put_late(SECOND, note)  # of an open record: the next try reads it
-    ended, gone = HERE._replace(map_index=2), HERE._replace(map_index=3)
+    airflow.server.put_note(SECOND, note)  # of an open record: the next try reads it
+    ended, gone = replace(HERE, map_index=2), replace(HERE, map_index=3)
     airflow.put(ended, record(Stage.FAILED, video_task_id="v1"))
-    airflow.server.put_late(ended, note)
-    airflow.server.put_late(gone, note)
+    airflow.server.put_note(ended, note)
+    airflow.server.put_note(gone, note)
     (stuck,) = json.loads(airflow.run("list", "--output", "json"))
     assert (stuck["map_index"], stuck["orphaned_note"]) == (1, None)
     rows = {row["map_index"]: row for row in json.loads(airflow.run("list", "--all", "--output", "json"))}
@@ -552,8 +558,8 @@ def test_list_all_looks_for_the_record_of_a_note_in_the_state_store(
     airflow = play((3, 3))
     monkeypatch.setattr(ledger_api, "MOST_READ", 0)
     airflow.put(HERE, record())
-    airflow.server.put_late(HERE, record(Stage.SUBMITTED, video_task_id="v5"))
-    shown, _, _ = airflow.run("list", "--all", "--output", "json").partition("digitalhuman-ledger: Only the newest 0")
+    airflow.server.put_note(HERE, record(Stage.SUBMITTED, video_task_id="v5"))
+    shown, _, _ = airflow.run("list", "--all", "--output", "json").partition("digitalhuman-ledger: Only 0 task")
     (row,) = json.loads(shown)
     assert (row["late_id"], row["orphaned_note"]) == ("v5", None)
 
@@ -565,7 +571,7 @@ def test_try_that_comes_before_the_write_stops_it(airflow: Airflow) -> None:
     airflow.put(HERE, record())
     row = airflow.server.instances[HERE]
     airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", lambda: row.update(state="queued")))
-    assert "came in between" in airflow.run("release", "--clear", *HERE[:3], code=1)
+    assert "came in between" in airflow.run("release", "--clear", *WHERE, code=1)
     assert airflow.server.writes() == []
 
 
@@ -576,7 +582,7 @@ def test_try_that_comes_with_the_write_is_reported_and_not_cleared(airflow: Airf
     airflow.put(HERE, record())
     method, where = ("PUT", "") if airflow.version >= (3, 3) else ("PATCH", HERE.variable_key)
     airflow.server.events.append((method, where, lambda: airflow.server.instances[HERE].update(change)))
-    said = airflow.run("adopt", "--clear", *HERE[:3], "v7", code=1)
+    said = airflow.run("adopt", "--clear", *WHERE, "v7", code=1)
     assert "A TRY CAME IN BETWEEN" in said
     assert "digitalhuman-ledger show dag" in said
     assert [one.path for one in airflow.server.writes() if one.path.endswith("clearTaskInstances")] == []
@@ -586,7 +592,7 @@ def test_record_that_a_try_wrote_over_is_reported(airflow: Airflow) -> None:
     airflow.put(HERE, record())
     method, where = ("PUT", "") if airflow.version >= (3, 3) else ("PATCH", HERE.variable_key)
     airflow.server.events.append((method, where, lambda: airflow.put(HERE, record(Stage.SENDING, try_number=2))))
-    assert "its record sending" in airflow.run("release", "--clear", *HERE[:3], code=1)
+    assert "its record sending" in airflow.run("release", "--clear", *WHERE, code=1)
     assert [one.path for one in airflow.server.writes() if one.path.endswith("clearTaskInstances")] == []
 
 
@@ -594,8 +600,39 @@ def test_record_that_changed_before_the_write_stops_it(airflow: Airflow) -> None
     airflow.put(HERE, record())
     written = record(Stage.SUBMITTED, video_task_id="v2")
     airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", lambda: airflow.put(HERE, written)))
-    assert "the record is now submitted" in airflow.run("release", *HERE[:3], code=1)
+    assert "the record is now submitted" in airflow.run("release", *WHERE, code=1)
     assert airflow.server.writes() == []
+
+
+def test_record_that_a_try_changes_after_the_last_look_at_its_state_is_not_overwritten(airflow: Airflow) -> None:
+    airflow.put(HERE, record())
+    written = record(Stage.SENDING, try_number=2)
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            airflow.put(HERE, written)  # as a try does that starts now
+        else:
+            airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", look))
+
+    airflow.server.events.append(("GET", f"/taskInstances/{HERE.task_id}", look))
+    said = airflow.run("release", "--clear", *WHERE, code=1)
+    assert "came in between" in said
+    assert airflow.server.writes() == []
+    assert {kept["stage"] for kept in airflow.stored(HERE)} == {"sending"}
+
+
+def test_entry_that_a_try_changes_after_the_copy_was_written_is_not_overwritten(play: Callable[..., Airflow]) -> None:
+    airflow = play((3, 4))
+    airflow.put(HERE, record())
+    written = record(Stage.SUBMITTED, video_task_id="v2")
+    airflow.server.events.append(("PATCH", HERE.variable_key, lambda: airflow.server.entries.update({HERE: written})))
+    said = airflow.run("release", "--clear", *WHERE, code=1)
+    assert "its entry in the task state store was not changed. The copy in its Variable was." in said
+    assert airflow.server.entries[HERE] == written
+    assert airflow.server.instances[HERE]["state"] == "failed", "it is not cleared"
 
 
 # -------------------------------------------------------------------- clear
@@ -604,7 +641,7 @@ def test_record_that_changed_before_the_write_stops_it(airflow: Airflow) -> None
 def mapped_run(airflow: Airflow) -> None:
     """Create 0 has its video, create 1 is stuck; three tasks behind them, one of them mapped."""
     airflow.server.downstream["create"] = ["archive", "notify", "report"]
-    airflow.put(HERE._replace(map_index=0), record(Stage.RETURNED, video_task_id="v0"), "success")
+    airflow.put(replace(HERE, map_index=0), record(Stage.RETURNED, video_task_id="v0"), "success")
     airflow.put(SECOND, record())
     for task_id, index, state in [
         ("archive", 0, "success"),
@@ -612,12 +649,12 @@ def mapped_run(airflow: Airflow) -> None:
         ("notify", -1, "success"),
         ("report", -1, "upstream_failed"),
     ]:
-        airflow.server.add(HERE._replace(task_id=task_id, map_index=index), state, operator="Other")
+        airflow.server.add(replace(HERE, task_id=task_id, map_index=index), state, operator="Other")
 
 
 def test_clear_reaches_one_instance_and_what_has_not_run_behind_it(airflow: Airflow) -> None:
     mapped_run(airflow)
-    command = ["release", "--clear", "--map-index", "1", *HERE[:3]]
+    command = ["release", "--clear", "--map-index", "1", *WHERE]
     if airflow.version < (3, 0):
         said = airflow.run(*command, code=1)
         assert "Airflow 2's REST API clears a mapped task only as a whole" in said
@@ -646,9 +683,9 @@ def test_clear_by_names_leaves_partly_run_task_alone(play: Callable[..., Airflow
     airflow = play((2, 11))
     mapped_run(airflow)
     airflow.put(HERE, record())
-    said = airflow.run("release", "--clear", *HERE[:3])
+    said = airflow.run("release", "--clear", *WHERE)
     assert "Cleared: create (this task), report (upstream_failed)." in said
-    assert airflow.server.instances[HERE._replace(task_id="archive", map_index=0)]["state"] == "success"
+    assert airflow.server.instances[replace(HERE, task_id="archive", map_index=0)]["state"] == "success"
 
 
 def test_clear_that_airflow_refuses_says_what_was_written(
@@ -662,7 +699,7 @@ def test_clear_that_airflow_refuses_says_what_was_written(
         return (200, plan) if body["dry_run"] else (409, {"detail": "running"})
 
     monkeypatch.setattr(airflow.server, "_clear", clear)
-    said = airflow.run("release", "--clear", *HERE[:3], code=1)
+    said = airflow.run("release", "--clear", *WHERE, code=1)
     assert "was released, but not cleared: Airflow's API answered HTTP 409" in said
     assert "Clear the task: its next try submits." in said
     assert airflow.server.entries[HERE]["stage"] == "released"
@@ -675,7 +712,7 @@ def test_clear_that_airflow_would_refuse_stops_the_write(
     airflow = play((3, 3))
     airflow.put(HERE, record())
     monkeypatch.setattr(airflow.server, "_clear", lambda *_: (status, {"detail": "no"}))
-    for command in (["release", "--clear", *HERE[:3]], ["adopt", "--clear", *HERE[:3], "v7"]):
+    for command in (["release", "--clear", *WHERE], ["adopt", "--clear", *WHERE, "v7"]):
         assert f"HTTP {status}" in airflow.run(*command, code=1)
     assert airflow.server.writes() == []
 
@@ -686,11 +723,11 @@ def test_clear_that_airflow_would_refuse_stops_the_write(
 def test_list_shows_what_is_stuck_with_commands(airflow: Airflow) -> None:
     airflow.put(
         HERE,
-        record(possible_id="v9") if "possible_id" in SubmissionRecord._fields else record() | {"possible_id": "v9"},
+        record(possible_id="v9"),
     )
     airflow.put(SECOND, record(Stage.SENDING))
-    airflow.put(HERE._replace(map_index=2), record(Stage.SENDING), "running")
-    airflow.put(HERE._replace(map_index=3), record(Stage.SUBMITTED, video_task_id="v3"), "up_for_retry")
+    airflow.put(replace(HERE, map_index=2), record(Stage.SENDING), "running")
+    airflow.put(replace(HERE, map_index=3), record(Stage.SUBMITTED, video_task_id="v3"), "up_for_retry")
     rows = json.loads(airflow.run("list", "--output", "json"))
     assert sorted((row["map_index"], row["state"], row["possible_id"]) for row in rows) == [
         (-1, "failed", "v9"),
@@ -711,13 +748,13 @@ def test_list_shows_what_is_stuck_with_commands(airflow: Airflow) -> None:
 
 def test_show_prints_record_possible_id_and_commands(airflow: Airflow) -> None:
     airflow.put(SECOND, record() | {"possible_id": "v9"})
-    shown = json.loads(airflow.run("show", "--output", "json", "--map-index", "1", *HERE[:3]))
+    shown = json.loads(airflow.run("show", "--output", "json", "--map-index", "1", *WHERE))
     assert (shown["map_index"], shown["stuck"], shown["possible_id"]) == (1, True, "v9")
     assert shown["commands"]["adopt"] == SECOND.command("adopt", "v9")
-    text = airflow.run("show", "--map-index", "1", *HERE[:3])
+    text = airflow.run("show", "--map-index", "1", *WHERE)
     assert '"stage": "unknown"' in text
     assert SECOND.command("release") in text
-    assert "has no record" in airflow.run("show", *HERE[:3], code=1)
+    assert "has no record" in airflow.run("show", *WHERE, code=1)
 
 
 def test_second_copy_with_an_id_is_shown_as_possible(play: Callable[..., Airflow]) -> None:
@@ -731,7 +768,7 @@ def test_list_reads_variables_beyond_one_page(airflow: Airflow) -> None:
     if airflow.version >= (3, 3):
         airflow.server.tasks["dag"] = []
     for index in range(130):
-        airflow.put(HERE._replace(map_index=index), record())
+        airflow.put(replace(HERE, map_index=index), record())
         airflow.server.variables[f"digitalhuman_other_{index:03}"] = {
             "key": f"digitalhuman_other_{index:03}", "value": "x", "description": None
         }  # fmt: skip
@@ -739,27 +776,44 @@ def test_list_reads_variables_beyond_one_page(airflow: Airflow) -> None:
 
 
 @pytest.mark.parametrize("version", WITH_STATE_STORE)
-def test_list_finds_subclasses_and_with_dag_id_any_task(play: Callable[..., Airflow], version: tuple[int, int]) -> None:
+def test_list_finds_records_of_tasks_of_any_class(play: Callable[..., Airflow], version: tuple[int, int]) -> None:
     airflow = play(version)
-    ours = ["audio_url", "video_url", "digitalhuman_conn_id", "extra"]
     airflow.server.tasks["dag"] = [
-        {"template_fields": ours, "class_ref": {"class_name": "Speaking"}},
         {
-            "template_fields": ["video_task_id", "digitalhuman_conn_id"],
-            "class_ref": {"class_name": "DigitalHumanVideoSensor"},
+            "template_fields": ["audio_url", "video_url", "digitalhuman_conn_id", "extra"],
+            "class_ref": {"class_name": "Speaking"},
         },
+        {"template_fields": ["audio_url"], "class_ref": {"class_name": "FewFields"}},
         {"template_fields": None, "class_ref": {"class_name": "EmptyOperator"}},
     ]
-    airflow.server.add(HERE, "failed", operator="Speaking")
+    classes = {"create": "Speaking", "few": "FewFields", "hook": "_PythonDecoratedOperator", "gone": "OfDeletedFile"}
+    for task_id, operator in classes.items():
+        address = replace(HERE, task_id=task_id)
+        airflow.server.add(address, "failed", operator=operator)
+        airflow.server.entries[address] = record()
+    airflow.server.add(replace(HERE, task_id="other"), "failed", operator="EmptyOperator")
+    for options in ([], ["--dag-id", "dag"]):
+        found = json.loads(airflow.run("list", "--output", "json", *options))
+        assert sorted(row["task_id"] for row in found) == sorted(classes)
+    assert json.loads(airflow.run("list", "--output", "json", "--dag-id", "another")) == []
+
+
+@pytest.mark.parametrize("version", WITH_STATE_STORE)
+def test_list_asks_for_each_record_once_and_the_operators_first(
+    play: Callable[..., Airflow], monkeypatch: pytest.MonkeyPatch, version: tuple[int, int]
+) -> None:
+    airflow = play(version)
+    monkeypatch.setattr(ledger_api, "MOST_READ", 2)
+    ours = ["audio_url", "video_url", "digitalhuman_conn_id"]
+    airflow.server.tasks["dag"] = [{"template_fields": ours, "class_ref": {"class_name": "Speaking"}}]
+    for task_id, operator in (("create", "Speaking"), ("b", "EmptyOperator"), ("c", "EmptyOperator")):
+        airflow.server.add(replace(HERE, task_id=task_id), "failed", operator=operator)
     airflow.server.entries[HERE] = record()
-    by_hook = HERE._replace(task_id="by_hook")
-    airflow.server.add(by_hook, "failed", operator="_PythonDecoratedOperator")
-    airflow.server.entries[by_hook] = record()
-    assert [row["task_id"] for row in json.loads(airflow.run("list", "--output", "json"))] == ["create"]
-    (asked,) = airflow.server.asked("GET", "/taskInstances")
-    assert asked.query["operator"] == ["CreateDigitalHumanVideoOperator", "Speaking"]
-    found = json.loads(airflow.run("list", "--dag-id", "dag", "--output", "json"))
-    assert sorted(row["task_id"] for row in found) == ["by_hook", "create"]
+    said = airflow.run("list")
+    assert "create: unknown" in said
+    assert "Only 2 task instances were asked" in said
+    asked = [one.path.split("/taskInstances/")[1] for one in airflow.server.asked("GET", "/digitalhuman_submission")]
+    assert [path.split("/")[0] for path in asked] == ["create", "c"]
 
 
 def test_list_asks_no_more_than_so_many_task_instances(
@@ -768,9 +822,9 @@ def test_list_asks_no_more_than_so_many_task_instances(
     airflow = play((3, 3))
     monkeypatch.setattr(ledger_api, "MOST_READ", 3)
     for index in range(5):
-        airflow.put(HERE._replace(map_index=index), record())
+        airflow.put(replace(HERE, map_index=index), record())
     said = airflow.run("list")
-    assert "Only the newest 3 task instances" in said
+    assert "Only 3 task instances were asked for their record" in said
     assert len(airflow.server.asked("GET", "digitalhuman_submission")) == 3
     assert [f"[{index}]: unknown" in said for index in range(5)] == [False, False, True, True, True]
 
@@ -785,7 +839,7 @@ def test_list_asks_nothing_of_tasks_that_succeeded(play: Callable[..., Airflow])
 
 def test_list_goes_on_behind_what_cannot_be_read(airflow: Airflow) -> None:
     airflow.put(SECOND, {"version": 99, "stage": "unknown"})
-    airflow.put(HERE._replace(map_index=2), record())
+    airflow.put(replace(HERE, map_index=2), record())
     if airflow.version < (3, 3):
         airflow.server.put_variable(HERE, record(), description="edited")
         airflow.server.variables["digitalhuman_submission_x"] = {
@@ -797,7 +851,7 @@ def test_list_goes_on_behind_what_cannot_be_read(airflow: Airflow) -> None:
     if airflow.version < (3, 3):
         assert f"The Variable {HERE.variable_key} names no task instance" in said
         assert "The Variable digitalhuman_submission_x names no task instance" in said
-    assert "cannot be read" in airflow.run("release", "--map-index", "1", *HERE[:3], code=1)
+    assert "cannot be read" in airflow.run("release", "--map-index", "1", *WHERE, code=1)
 
 
 def test_variable_without_address_is_found_by_its_description(play: Callable[..., Airflow]) -> None:
@@ -827,7 +881,7 @@ def test_printed_command_does_its_job(play: Callable[..., Airflow], address: Tas
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        (["adopt", "--", *HERE[:3], "--"], "VIDEO_TASK_ID"),
+        (["adopt", "--", *WHERE, "--"], "VIDEO_TASK_ID"),
         (["release", "--", "dag", "--", "create"], "RUN_ID"),
         (shlex.split(HERE.command("adopt", "--"))[1:], "VIDEO_TASK_ID"),
     ],
@@ -856,6 +910,84 @@ def test_command_to_copy_repeats_the_address_that_was_given_and_no_token(
     assert "released and cleared" in airflow.run(*shlex.split(line)[1:])
 
 
+@pytest.mark.parametrize("clear", [True, False])
+@pytest.mark.parametrize("command", ["release", "adopt"])
+def test_change_is_printed_as_json(airflow: Airflow, command: str, clear: bool) -> None:
+    airflow.put(HERE, record())
+    words = [command, "--output", "json", *(["--clear"] if clear else []), *WHERE]
+    done = json.loads(airflow.run(*words, *(["v7"] if command == "adopt" else [])))
+    assert (done["dag_id"], done["task_id"], done["map_index"]) == ("dag", "create", -1)
+    assert done["done"] == {"release": "released", "adopt": "adopted"}[command]
+    assert done["record"]["stage"] == airflow.stored(HERE)[0]["stage"]
+    assert done["given_up"] is None
+    if clear:
+        assert (done["cleared"], done["not_cleared"], done["next_step"]) == (["create (this task)"], [], None)
+    else:
+        assert (done["cleared"], done["not_cleared"]) == (None, None)
+        assert done["next_step"].startswith("Clear the task")
+
+
+def test_given_up_video_is_in_the_json(play: Callable[..., Airflow]) -> None:
+    airflow = play((3, 3))
+    airflow.put(HERE, record(Stage.SUBMITTED, video_task_id="useless"))
+    assert json.loads(airflow.run("release", "--force", "--output", "json", *WHERE))["given_up"] == "useless"
+
+
+# -------------------------------------------------------------------- airflow digitalhuman …
+
+
+def airflow_parser() -> argparse.ArgumentParser:
+    cli_parser = pytest.importorskip("airflow.cli.cli_parser")
+    parser: argparse.ArgumentParser = cli_parser.get_parser()
+    return parser
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="Airflow below 3.2 has no commands of providers")
+@pytest.mark.parametrize("command", ["list", "show", "release", "adopt"])
+def test_airflow_command_does_what_the_ledgers_own_does(
+    play: Callable[..., Airflow], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    airflow = play((3, 3))
+    airflow.put(HERE, record())
+    words = {"list": ["--all"], "show": WHERE, "release": WHERE, "adopt": [*WHERE, "v7"]}[command]
+    options = airflow_parser().parse_args(["digitalhuman", command, "--output", "json", *words])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        options.func(options)
+    assert ended.value.code == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown[0] if command == "list" else shown)["task_id"] == "create"
+    stage = {"release": "released", "adopt": "submitted"}.get(command, "unknown")
+    assert airflow.server.entries[HERE]["stage"] == stage
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="Airflow below 3.2 has no commands of providers")
+def test_airflow_command_that_is_refused_ends_with_code_1(
+    play: Callable[..., Airflow], capsys: pytest.CaptureFixture[str]
+) -> None:
+    play((3, 3))
+    options = airflow_parser().parse_args(["digitalhuman", "show", *WHERE])
+    with pytest.raises(SystemExit) as ended:
+        options.func(options)
+    assert ended.value.code == 1
+    assert "has no record of a submission" in capsys.readouterr().err
+
+
+def test_module_that_every_airflow_command_imports_is_light() -> None:
+    program = (
+        "import sys, airflow_provider_digitalhuman.ledger.airflow_cli;"
+        " print(*(name for name in sys.modules if name.startswith(('airflow', 'requests'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    package = "airflow_provider_digitalhuman"
+    assert set(done.stdout.split()) == {
+        package,
+        f"{package}.ledger",
+        f"{package}.ledger.airflow_cli",
+        f"{package}.ledger.arguments",
+    }
+
+
 # -------------------------------------------------------------------- who may, and what answers
 
 
@@ -881,7 +1013,7 @@ def test_user_and_password_open_every_version(airflow: Airflow, monkeypatch: pyt
 def test_starred_out_variable_is_not_written_back(play: Callable[..., Airflow]) -> None:
     airflow = play((3, 1))
     airflow.put(HERE, record(fingerprint="***"))
-    assert "with fingerprint starred out" in airflow.run("release", *HERE[:3], code=1)
+    assert "with fingerprint starred out" in airflow.run("release", *WHERE, code=1)
     assert airflow.server.writes() == []
 
 
@@ -901,7 +1033,7 @@ def test_what_is_no_airflow_is_refused_in_a_sentence(
     serve: Callable[..., RawServer], capsys: pytest.CaptureFixture[str], answer: bytes, expected: str
 ) -> None:
     server = serve(answering(answer))
-    assert ledger_cli.main(["--url", server.url, "release", *HERE[:3]]) == 1
+    assert ledger_cli.main(["--url", server.url, "release", *WHERE]) == 1
     said = capsys.readouterr().err
     assert expected in said
     assert said.count("\n") == 1
@@ -955,5 +1087,5 @@ def test_person_without_passwd_entry_is_named_by_uid(
         getpass.getuser()
     airflow = play((3, 3))
     airflow.put(HERE, record())
-    airflow.run("release", *HERE[:3])
+    airflow.run("release", *WHERE)
     assert "released by uid 1000660000 at 20" in airflow.server.entries[HERE]["detail"]

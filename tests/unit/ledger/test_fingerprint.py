@@ -7,8 +7,6 @@ file that was signed again looks like another. Each scheme of the table is held 
 import base64
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,8 @@ from airflow_provider_digitalhuman.ledger.fingerprint import (
     fingerprint,
     legacy_fingerprint,
     media_fingerprint,
-    unrecognised_signature,
 )
+from airflow_provider_digitalhuman.ledger.signature_warning import unrecognised_signature
 from airflow_provider_digitalhuman.ledger.signed_urls import (
     PATH_SCHEMES,
     SCHEMES,
@@ -973,27 +971,3 @@ def test_unknown_signature_in_path_is_warned_of(path: str) -> None:
 def test_warning_never_contains_a_value(names: list[str], values: list[str], equals: str) -> None:
     warning = unrecognised_signature(f"{AUDIO}?" + "&".join(map(equals.join, zip(names, values, strict=False)))) or ""
     assert not any(value in warning for value in values if value)
-
-
-# --- what it costs ----------------------------------------------------------------------------------------------------
-
-
-def test_fingerprint_module_is_light() -> None:
-    program = """if True:
-        import base64, dataclasses, hashlib, json, re, sys, urllib.parse
-        compiled, compile = [], re._compiler.compile
-        re._compiler.compile = lambda *arguments: compiled.append(arguments) or compile(*arguments)
-        import airflow_provider_digitalhuman.ledger.fingerprint
-        print(json.dumps([sorted(sys.modules), [str(arguments) for arguments in compiled]]))
-    """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    modules, compiled = json.loads(done.stdout)
-    own = [name for name in modules if name.startswith("airflow")]
-    assert own == [
-        "airflow_provider_digitalhuman",
-        "airflow_provider_digitalhuman.ledger",
-        "airflow_provider_digitalhuman.ledger.fingerprint",
-        "airflow_provider_digitalhuman.ledger.signed_urls",
-    ]
-    assert not {"requests", "urllib3", "datetime", "typing_extensions"} & set(modules)
-    assert compiled == []

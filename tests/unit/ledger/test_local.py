@@ -6,6 +6,7 @@ That it also clears is held by tests/airflow/test_ledger_cli.py, on a real Airfl
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -15,11 +16,12 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
 from airflow_provider_digitalhuman.ledger import cli as ledger_cli
-from airflow_provider_digitalhuman.ledger.address import LATE, TaskAddress
+from airflow_provider_digitalhuman.ledger.address import TaskAddress
 from airflow_provider_digitalhuman.ledger.record import Stage, SubmissionRecord
 from airflow_provider_digitalhuman.support.compat import AIRFLOW
 
 HERE = TaskAddress("dag", "manual__1", "create", 2)
+WHERE = (HERE.dag_id, HERE.run_id, HERE.task_id)
 RECORD = SubmissionRecord(Stage.UNKNOWN, "f" * 16, 1, 1, "2026-01-01T00:00:00+00:00", "that")
 
 
@@ -75,13 +77,13 @@ def test_local_works_on_airflow_2_and_is_refused_on_airflow_3(
         return
     assert (code, "[2]: unknown (task failed, try 1" in listed) == (0, True)
     assert f"    {HERE.command('release', options=['--local'])}\n" in listed
-    code, said = run(capsys, "adopt", "--map-index", "2", *HERE[:3], "v7")
+    code, said = run(capsys, "adopt", "--map-index", "2", *WHERE, "v7")
     assert (code, said) == (0, f"{HERE}: adopted. Clear the task: its next try goes on with video task v7.\n")
     with sessions() as session:
         kept = session.scalar(select(Variable).where(Variable.key == HERE.variable_key))
         assert SubmissionRecord.from_json(json.loads(kept.get_val())).video_task_id == "v7"
         assert kept.description == HERE.description
-    assert "has no record" in run(capsys, "show", *HERE[:3])[1]
+    assert "has no record" in run(capsys, "show", *WHERE)[1]
     assert "No submission is stuck." in run(capsys, "list")[1]
 
 
@@ -91,7 +93,7 @@ def test_local_writes_over_nothing_but_what_it_has_read(
     from airflow_provider_digitalhuman.ledger import local as ledger_local
 
     if AIRFLOW >= (3, 0):
-        assert run(capsys, "release", *HERE[:3])[0] == 1
+        assert run(capsys, "release", *WHERE)[0] == 1
         return
     access = ledger_local.LocalAirflow()
     before = access.read(HERE)
@@ -109,18 +111,18 @@ def test_local_removes_note_that_was_taken_into_account(
     sessions: Callable[[], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     if AIRFLOW >= (3, 0):
-        assert run(capsys, "release", *HERE[:3])[0] == 1
+        assert run(capsys, "release", *WHERE)[0] == 1
         return
-    note, gone = RECORD.at(Stage.SUBMITTED, video_task_id="v5"), HERE._replace(map_index=3)
+    note, gone = RECORD.at(Stage.SUBMITTED, video_task_id="v5"), replace(HERE, map_index=3)
     with sessions() as session:
         for address in (HERE, gone):
-            key = address.variable_key + LATE
+            key = address.note_key
             session.add(Variable(key=key, val=json.dumps(note.to_json()), description=address.description))
     assert "accepted as video task v5" in run(capsys, "list")[1]
     assert f"{gone}: no record" in run(capsys, "list", "--all")[1]
-    code, refused = run(capsys, "release", "--map-index", "2", *HERE[:3])
+    code, refused = run(capsys, "release", "--map-index", "2", *WHERE)
     assert (code, "was accepted as video task v5" in refused) == (1, True)
-    assert run(capsys, "adopt", "--map-index", "2", *HERE[:3], "v5")[0] == 0
+    assert run(capsys, "adopt", "--map-index", "2", *WHERE, "v5")[0] == 0
     with sessions() as session:
         keys = set(session.scalars(select(Variable.key)))
-    assert keys == {HERE.variable_key, gone.variable_key + LATE}
+    assert keys == {HERE.variable_key, gone.note_key}

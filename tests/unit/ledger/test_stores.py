@@ -15,14 +15,16 @@ from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import LedgerError, SubmissionUnknownError
 from airflow_provider_digitalhuman.ledger.address import RECORD_KEY, TaskAddress
-from airflow_provider_digitalhuman.ledger.record import ADOPTED, RunFacts, Send
+from airflow_provider_digitalhuman.ledger.decision import Send
+from airflow_provider_digitalhuman.ledger.record import ADOPTED, RunFacts
 from airflow_provider_digitalhuman.ledger.stores import (
     MemoryRecordStore,
     TaskStateRecordStore,
     VariableRecordStore,
     store_for,
 )
-from airflow_provider_digitalhuman.ledger.submission import Submission, TryFacts
+from airflow_provider_digitalhuman.ledger.submission import Submission
+from airflow_provider_digitalhuman.ledger.try_facts import TryFacts
 from airflow_provider_digitalhuman.support import compat
 from airflow_provider_digitalhuman.support.compat import HAS_TASK_STATE_STORE
 
@@ -166,11 +168,11 @@ def test_what_a_given_up_try_leaves_is_beside_the_record(variables):
     own = store()
     own.read()
     own.write({"stage": "unknown"})
-    assert own.read_late() is None
-    store(is_current_try=False).leave_late({"stage": "submitted", "video_task_id": "v1"})
+    assert own.read_note() is None
+    store(is_current_try=False).write_note({"stage": "submitted", "video_task_id": "v1"})
     assert contents(own) == {"stage": "unknown"}
-    assert own.read_late() == {"stage": "submitted", "video_task_id": "v1"}
-    own.drop_late()
+    assert own.read_note() == {"stage": "submitted", "video_task_id": "v1"}
+    own.delete_note()
     assert set(variables.values) == {KEY}
 
 
@@ -249,7 +251,7 @@ def test_task_state_record_is_written_by_the_public_accessor_where_the_message_i
 @pytest.mark.parametrize("option", ["STATE_STORE__BACKEND", "WORKERS__STATE_STORE_BACKEND"])
 @pytest.mark.parametrize("loses", [True, False])
 def test_somebody_elses_state_store_must_have_what_it_took(monkeypatch, variables, option, loses):
-    monkeypatch.setattr("airflow_provider_digitalhuman.ledger.submission.STORE_BACKOFF", ())
+    monkeypatch.setattr("airflow_provider_digitalhuman.ledger.backoff.STORE_BACKOFF", ())
     state = TaskState(monkeypatch, loses=loses)
     submission, _ = begun(task_state_store(state))
     monkeypatch.setenv(f"AIRFLOW__{option}", "somebody.elses.Backend")
@@ -260,7 +262,7 @@ def test_somebody_elses_state_store_must_have_what_it_took(monkeypatch, variable
 
 
 def test_entry_whose_contents_a_backend_has_lost_is_not_taken_for_none(variables, monkeypatch):
-    monkeypatch.setattr("airflow_provider_digitalhuman.ledger.submission.STORE_BACKOFF", ())
+    monkeypatch.setattr("airflow_provider_digitalhuman.ledger.backoff.STORE_BACKOFF", ())
     lost = SimpleNamespace(get=lambda key, default=None: None)
     with pytest.raises(LedgerError, match="has lost"):
         begun(task_state_store(lost))
@@ -398,7 +400,7 @@ def test_task_state_record_goes_the_public_way_from_airflow_3_4_on(monkeypatch, 
 
 @needs_task_state_store
 def test_given_up_try_does_not_touch_the_copy(monkeypatch, variables):
-    monkeypatch.setattr("airflow_provider_digitalhuman.ledger.submission.STORE_BACKOFF", ())
+    monkeypatch.setattr("airflow_provider_digitalhuman.ledger.backoff.STORE_BACKOFF", ())
     state = TaskState(monkeypatch)
     submission, _ = begun(task_state_store(state, keeps_copy=True))
     submission.sending()
@@ -411,7 +413,7 @@ def test_given_up_try_does_not_touch_the_copy(monkeypatch, variables):
 
 @needs_task_state_store
 def test_failed_copy_stops_the_post_but_costs_no_id(monkeypatch, variables, caplog):
-    monkeypatch.setattr("airflow_provider_digitalhuman.ledger.submission.STORE_BACKOFF", ())
+    monkeypatch.setattr("airflow_provider_digitalhuman.ledger.backoff.STORE_BACKOFF", ())
     state = TaskState(monkeypatch)
     submission, _ = begun(task_state_store(state, keeps_copy=True))
 

@@ -24,11 +24,14 @@ from airflow_provider_digitalhuman.exceptions import (
     VideoFailedError,
     VideoTaskNotFoundError,
 )
-from airflow_provider_digitalhuman.ledger import submission as submission_module
+from airflow_provider_digitalhuman.ledger import backoff
 from airflow_provider_digitalhuman.ledger.address import TaskAddress
-from airflow_provider_digitalhuman.ledger.record import ADOPTED, Resume, RunFacts, Send, SubmissionRecord
+from airflow_provider_digitalhuman.ledger.backoff import STORE_BACKOFF
+from airflow_provider_digitalhuman.ledger.decision import Resume, Send
+from airflow_provider_digitalhuman.ledger.record import ADOPTED, RunFacts, SubmissionRecord
 from airflow_provider_digitalhuman.ledger.stores import MemoryRecordStore
-from airflow_provider_digitalhuman.ledger.submission import STORE_BACKOFF, Submission, TryFacts
+from airflow_provider_digitalhuman.ledger.submission import Submission
+from airflow_provider_digitalhuman.ledger.try_facts import TryFacts
 from airflow_provider_digitalhuman.support import compat
 
 REQUEST = VideoRequest("https://h.example.com/a.mp3?sig=hush", "https://h.example.com/v.mp4")
@@ -43,7 +46,7 @@ ADDRESS = TaskAddress("dag", "run", "create")
 def slept(monkeypatch) -> list[float]:
     """The seconds between two accesses to a store; nothing really waits."""
     seconds: list[float] = []
-    monkeypatch.setattr(submission_module.time, "sleep", seconds.append)
+    monkeypatch.setattr(backoff.time, "sleep", seconds.append)
     return seconds
 
 
@@ -58,16 +61,16 @@ class LastingStore(MemoryRecordStore):
 
     def __init__(self):
         super().__init__()
-        self.late = None
+        self.note = None
 
-    def leave_late(self, value):
-        self.late = json.loads(json.dumps(value))
+    def write_note(self, value):
+        self.note = json.loads(json.dumps(value))
 
-    def read_late(self):
-        return self.late
+    def read_note(self):
+        return self.note
 
-    def drop_late(self):
-        self.late = None
+    def delete_note(self):
+        self.note = None
 
 
 class Flaky(LastingStore):
@@ -173,19 +176,52 @@ def test_try_facts_are_read_from_airflows_context():
     assert TryFacts.of(context, 2, own_code=True).own_code
     context["dag_run"] = SimpleNamespace(start_date=None, clear_number=None, id=7)
     assert TryFacts.of(context, None).run == RunFacts(None, None, None, 7)
-    assert TryFacts.of({"ti": ti}, None)[3:] == (0, RunFacts(), False)
+    bare = TryFacts.of({"ti": ti}, None)
+    assert (bare.retries, bare.run, bare.own_code) == (0, RunFacts(), False)
 
 
-def test_try_that_finds_an_open_submission_stops_and_says_what_is_known():
+def logged(caplog) -> list[str]:
+    return [entry.getMessage() for entry in caplog.records if entry.levelno == logging.ERROR]
+
+
+def test_try_that_finds_an_open_submission_stops_and_the_log_says_what_to_do(caplog):
     store = LastingStore()
     attempt(store)[0].sending()
+    sent_at = store.read()["sent_at"]
     with pytest.raises(SubmissionUnknownError) as caught:
         attempt(store, try_number=2)
-    known = ("Try 1", "https://h.example.com/a.mp3?…", BASE, "Its log may name the ID", "console")
-    commands = (command("adopt", "VIDEO_TASK_ID"), command("release"))
-    for text in (*known, *commands):
-        assert text in str(caught.value)
+    assert logged(caplog) == [
+        f"What to do: look in the vendor's console for a video task of {sent_at}.",
+        "If it is there, go on with it:",
+        f"    {command('adopt', 'VIDEO_TASK_ID')}",
+        "If it is not there after five minutes, let the next try submit:",
+        f"    {command('release')}",
+        "Clearing the task without one of the two submits nothing (docs/ledger.md).",
+        "What happened: a submission was sent, and whether it was accepted is not known.",
+        "    The process of try 1 ended during the POST.",
+        f"Try 1 sent it at {sent_at}:",
+        "    audio_url=https://h.example.com/a.mp3?…",
+        "    video_url=https://h.example.com/v.mp4",
+        f"    to {BASE}",
+        "The log of try 1 may name the ID.",
+    ]
+    assert str(caught.value) == (
+        "Nothing is submitted. It is not known whether the video was accepted and charged. What to do is in the log"
+        " lines above this error (and in the output of digitalhuman-ledger list)."
+    )
+    assert caught.value.__suppress_context__
     assert store.read()["stage"] == "unknown"
+
+
+def test_log_lines_of_an_unknown_outcome_are_short(caplog):
+    store = LastingStore()
+    submission, _ = attempt(store)
+    submission.sending()
+    long = "It is not known whether it was accepted: " + "the server has answered with many words, " * 20
+    with pytest.raises(SubmissionUnknownError):
+        submission.outcome_unknown(SubmissionUnknownError(long))
+    assert max(map(len, logged(caplog))) <= 104
+    assert " ".join(line.strip() for line in logged(caplog)).count("many words") == 20
 
 
 @pytest.mark.parametrize("stage", ["sending", "unknown"])
@@ -204,37 +240,46 @@ def test_clear_alone_never_submits_after_an_unknown_outcome(stage):
 
 
 @pytest.mark.parametrize("outlasts_try", [True, False])
-def test_try_that_lives_on_after_an_unknown_outcome_says_what_is_known(outlasts_try):
+def test_try_that_lives_on_after_an_unknown_outcome_logs_what_is_known(outlasts_try, caplog):
     store = LastingStore()
     store.outlasts_try = outlasts_try
     submission, _ = attempt(store)
     submission.sending()
     why = SubmissionUnknownError("No answer came.", video_task_id="v?")
-    with pytest.raises(SubmissionUnknownError, match=r"^No answer came\..* Try 1 sent it at 2") as caught:
+    with pytest.raises(SubmissionUnknownError, match=r"^It is not known whether .* the log lines above") as caught:
         submission.outcome_unknown(why)
-    assert caught.value.__cause__ is why
+    assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)
     assert caught.value.video_task_id == "v?"
-    for known in ("https://h.example.com/a.mp3?…", BASE, "console", "An ID stands in the answer: v?."):
-        assert known in str(caught.value)
-    assert "Its log" not in str(caught.value), "which is the one that says this"
+    lines = logged(caplog)
+    sent_at = store.read()["sent_at"]
+    assert lines[0].startswith(f"What to do: look in the vendor's console for a video task of {sent_at}")
+    for known in (
+        "    No answer came. An ID stands in the answer: v?.",
+        "    audio_url=https://h.example.com/a.mp3?…",
+        f"    to {BASE}",
+    ):
+        assert known in lines
+    assert "The log of try" not in caplog.text, "which is the one that says this"
     # Nothing can be repaired where no record stays.
-    assert (command("adopt", "v?") in str(caught.value)) is outlasts_try
-    assert ("submits again" in str(caught.value)) is not outlasts_try
+    assert (f"    {command('adopt', 'v?')}" in lines) is outlasts_try
+    assert ("submits again" in caplog.text) is not outlasts_try
+    assert ("digitalhuman-ledger" in str(caught.value)) is outlasts_try
     kept = store.read()
     assert (kept["stage"], kept["detail"], kept["possible_id"]) == ("unknown", str(why), "v?")
 
 
-def test_possible_id_is_in_every_later_error():
+def test_possible_id_is_in_every_later_error(caplog):
     store = LastingStore()
     submission, _ = attempt(store)
     submission.sending()
     with contextlib.suppress(SubmissionUnknownError):
         submission.outcome_unknown(SubmissionUnknownError("Broken.", video_task_id="v?"))
-    with pytest.raises(
-        SubmissionUnknownError, match=r"Broken\..*adopt (--local )?--clear dag run create 'v\?'"
-    ) as caught:
+    caplog.clear()
+    with pytest.raises(SubmissionUnknownError, match=r"An ID stands in the answer: v\?") as caught:
         attempt(store, try_number=2)
     assert caught.value.video_task_id == "v?"
+    assert f"    {command('adopt', 'v?')}" in logged(caplog)
+    assert "    Broken. An ID stands in the answer: v?." in logged(caplog)
 
 
 def test_clear_goes_on_with_a_video_in_the_making_and_later_retries_do_too():
@@ -282,13 +327,34 @@ def test_clear_submits_another_request():
 
 
 @pytest.mark.parametrize("map_index", [0, 1])
-def test_retry_of_a_mapped_task_does_not_return_another_inputs_video(map_index):
+def test_retry_of_a_mapped_task_does_not_return_another_inputs_video(map_index, caplog):
     store, address = LastingStore(), TaskAddress("dag", "run", "create", map_index)
     submitted(store, address=address)
     with pytest.raises(RequestChangedError) as caught:
         attempt(store, address=address, try_number=2, request=OTHER)
-    for known in ("v1", "a.mp3", "b.mp3", "clear the task", address.command("adopt", "v1", compat.LEDGER_OPTIONS)):
-        assert known in str(caught.value)
+    assert "video task v1" in str(caught.value)
+    assert "nothing is submitted, and no video is returned" in str(caught.value)
+    assert caught.value.__suppress_context__
+    record = SubmissionRecord.from_json(store.read())
+    lines = logged(caplog)
+    assert lines[:4] == [
+        "What to do: to make, and pay for, the video of the present request, clear the task.",
+        "To go on with the video that is paid for:",
+        f"    {address.command('adopt', 'v1', compat.LEDGER_OPTIONS)}",
+        "What happened: nothing is submitted, and no video is returned.",
+    ]
+    assert " ".join(line.strip() for line in lines[4:-8]).startswith("The request differs now (fingerprint 2:")
+    assert record.fingerprint in "".join(lines)
+    assert lines[-8:] == [
+        f"Paid for: video task v1. Try 1 sent it at {record.sent_at}:",
+        "    audio_url=https://h.example.com/a.mp3?…",
+        "    video_url=https://h.example.com/v.mp4",
+        f"    to {BASE}",
+        "Asked for now:",
+        "    audio_url=https://h.example.com/b.mp3",
+        "    video_url=https://h.example.com/v.mp4",
+        f"    to {BASE}",
+    ]
     assert store.read()["stage"] == "submitted"
     assert not attempt(store, address=address, try_number=3)[1], "its own input is there again"
 
@@ -463,8 +529,8 @@ def test_id_that_cannot_be_written_down_is_in_the_error_and_the_log(caplog):
 # ---------------------------------------------------------------- a try that Airflow has given up
 
 
-def given_up_try(learns):
-    """Return the store after a try was given up in mid-POST, the next one said unknown, and the first learned."""
+def given_up_try(receives):
+    """Return the store: Airflow gave up a try in mid-POST, the next one stopped, then the first got its answer."""
     store = Flaky()
     first, _ = attempt(store)
     first.sending()
@@ -472,12 +538,12 @@ def given_up_try(learns):
         attempt(store, try_number=2)
     store.given_up = True
     with contextlib.suppress(LedgerError, SubmissionUnknownError):
-        learns(first)
+        receives(first)
     store.given_up = False
     return store
 
 
-def test_id_that_a_given_up_try_learns_is_taken_over_by_the_next_one(slept, caplog):
+def test_id_that_a_given_up_try_receives_is_taken_over_by_the_next_one(slept, caplog):
     store = given_up_try(lambda first: first.accepted(VideoTask(id="v-late", status="queued")))
     assert slept, "so that Airflow can end such a process"
     assert store.read()["stage"] == "unknown", "the running try's record is left alone"
@@ -485,74 +551,74 @@ def test_id_that_a_given_up_try_learns_is_taken_over_by_the_next_one(slept, capl
     assert not sends
     assert again.recorded_task().id == "v-late"
     assert "v-late" in caplog.text
-    assert (store.read()["stage"], store.late) == ("submitted", None)
+    assert (store.read()["stage"], store.note) == ("submitted", None)
 
 
 def test_given_up_try_that_sent_nothing_lets_the_next_one_submit():
     store = given_up_try(lambda first: first.not_accepted(RequestRefusedError("too late, nothing was sent")))
     assert attempt(store, try_number=3)[1]
-    assert store.late is None
+    assert store.note is None
 
 
-def test_given_up_try_that_knows_nothing_leaves_a_possible_id():
+def test_given_up_try_without_an_answer_notes_a_possible_id():
     store = given_up_try(lambda first: first.outcome_unknown(SubmissionUnknownError("Broken.", video_task_id="v?")))
-    with pytest.raises(SubmissionUnknownError, match=r"Broken\..*v\?"):
+    with pytest.raises(SubmissionUnknownError, match=r"v\?"):
         attempt(store, try_number=3)
 
 
-def test_id_whose_leaving_failed_is_tidied_up_as_well():
+def test_note_whose_write_seemed_to_fail_is_removed_as_well():
     store = Flaky()
     submission, _ = attempt(store)
     submission.sending()
 
-    def leave_late(value):
-        store.late = value
+    def write_note(value):
+        store.note = value
         raise ConnectionError("the answer was lost")
 
-    store.leave_late = leave_late
+    store.write_note = write_note
     store.refuse_writes = 1
     submission.accepted(VideoTask(id="v1", status="queued"))
-    assert store.late is None
+    assert store.note is None
 
 
-def test_id_is_left_at_the_next_failure_where_it_could_not_be_at_the_first():
+def test_note_is_written_at_the_next_failure_where_it_could_not_be_at_the_first():
     store = Flaky()
     submission, _ = attempt(store)
     submission.sending()
     answers = [ConnectionError("no Variables"), None, AssertionError("once is enough")]
 
-    def leave_late(value):
+    def write_note(value):
         if (error := answers.pop(0)) is not None:
             raise error
 
-    store.leave_late = leave_late
+    store.write_note = write_note
     store.refuse_writes = 4
     submission.accepted(VideoTask(id="v1", status="queued"))
     assert len(answers) == 1
 
 
-def test_what_a_given_up_try_left_about_another_post_is_not_taken_over():
+def test_note_about_another_post_is_not_taken_over():
     store = given_up_try(lambda first: first.accepted(VideoTask(id="v-late", status="queued")))
     store.write(store.read() | {"sent_at": "2026-01-01T00:00:00+00:00"})
     with pytest.raises(SubmissionUnknownError):
         attempt(store, try_number=3)
-    assert store.late["video_task_id"] == "v-late"
+    assert store.note["video_task_id"] == "v-late"
 
 
-def test_id_is_left_at_the_first_failure_and_tidied_up_when_the_record_is_written():
+def test_note_is_written_at_the_first_failure_and_removed_when_the_record_is_written():
     store = Flaky()
     submission, _ = attempt(store)
     submission.sending()
     left = []
-    store.leave_late = lambda value: left.append(value["video_task_id"])
+    store.write_note = lambda value: left.append(value["video_task_id"])
     dropped = []
-    store.drop_late = lambda: dropped.append(True)
+    store.delete_note = lambda: dropped.append(True)
     store.refuse_writes = 3
     submission.accepted(VideoTask(id="v1", status="queued"))
     assert (left, dropped) == (["v1"], [True])
 
 
-def test_id_that_a_try_learns_after_its_release_is_taken_over():
+def test_id_that_a_try_receives_after_its_release_is_taken_over():
     store = given_up_try(lambda first: first.accepted(VideoTask(id="v-late", status="queued")))
     store.write(store.read() | {"stage": "released"})  # by a person, before the answer came
     again, sends = attempt(store, try_number=3)
@@ -560,22 +626,22 @@ def test_id_that_a_try_learns_after_its_release_is_taken_over():
     assert again.recorded_task().id == "v-late"
 
 
-def test_release_by_a_person_outweighs_a_try_that_knows_nothing():
+def test_release_by_a_person_outweighs_the_note_of_a_try_without_an_answer():
     store = given_up_try(lambda first: first.outcome_unknown(SubmissionUnknownError("Broken.")))
     store.write(store.read() | {"stage": "released"})
     assert attempt(store, try_number=3)[1]
 
 
-def test_given_up_try_leaves_nothing_about_a_video_in_the_making():
+def test_given_up_try_writes_no_note_about_a_video_in_the_making():
     store = Flaky()
     submission = submitted(store)
     store.given_up = True
     with pytest.raises(LedgerError):
         submission.completed()
-    assert store.late is None
+    assert store.note is None
 
 
-def test_given_up_try_leaves_nothing_about_a_post_that_it_never_began():
+def test_given_up_try_writes_no_note_about_a_post_that_it_never_began():
     store = Flaky()
     submission, _ = attempt(store)
     store.given_up = True
@@ -583,10 +649,10 @@ def test_given_up_try_leaves_nothing_about_a_post_that_it_never_began():
         submission.sending()
     with pytest.raises(LedgerError):
         submission.not_accepted(RequestRefusedError("nothing was sent"))
-    assert store.late is None
+    assert store.note is None
 
 
-def test_given_up_try_does_not_write_over_what_an_earlier_one_has_left(slept):
+def test_given_up_try_does_not_write_over_the_note_of_an_earlier_one(slept):
     store = Flaky()
     first, _ = attempt(store)
     first.sending()
@@ -594,11 +660,11 @@ def test_given_up_try_does_not_write_over_what_an_earlier_one_has_left(slept):
     store.given_up = True
     with pytest.raises(LedgerError):
         first.accepted(VideoTask(id="v-late", status="queued"))
-    late, store.late = store.late, None  # read before that
-    assert late["video_task_id"] == "v-late"
+    note, store.note = store.note, None  # read before that
+    assert note["video_task_id"] == "v-late"
     with pytest.raises(LedgerError, match="could not be written"):
         second.decide(REQUEST, BASE)
-    assert store.late is None
+    assert store.note is None
     assert sum(slept) > 30, "Airflow ends such a process meanwhile: on 2.11 its end would count as the task's"
 
 
@@ -614,8 +680,8 @@ def test_video_that_the_record_does_not_name_any_more_is_refused():
     Submission(MemoryRecordStore(), of_try()).check_is_of("v1")
 
 
-@pytest.mark.parametrize("broken", ["leave_late", "drop_late"])
-def test_record_is_written_also_where_nothing_can_be_left_beside_it(broken):
+@pytest.mark.parametrize("broken", ["write_note", "delete_note"])
+def test_record_is_written_also_where_no_note_can_be(broken):
     def fail(*_):
         raise ConnectionError("no Variables")
 
@@ -645,7 +711,7 @@ def _quiet():
     logging.disable(logging.NOTSET)
 
 
-class World:
+class Vendor:
     """What really happened, as the vendor would see it, and from it how many POSTs the next try may send.
 
     ``state`` is this model's own: what can be proven about the last POST, whatever the product has written down.
@@ -764,21 +830,21 @@ generation_ = st.tuples(st.sampled_from(PEOPLE), st.lists(step, min_size=1, max_
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_try_sends_exactly_what_may_be_paid_for(generations):
     """Each entry is what a person does, and the tries until the next act. Airflow retries after a death only."""
-    world, try_number = World(), 0
+    vendor, try_number = Vendor(), 0
     for generation, (act, tries) in enumerate(generations, start=1):
         if generation > 1:
-            world.act(act)
+            vendor.act(act)
         for answer, death, request, video_fails in tries:
             try_number += 1
-            allowed, before = world.allowed_posts(request), world.posts
-            ended = world.run_try(answer, death, 10 * generation, try_number, request, video_fails)
+            allowed, before = vendor.allowed_posts(request), vendor.posts
+            ended = vendor.run_try(answer, death, 10 * generation, try_number, request, video_fails)
             if death != ("before intent" if allowed else "before record"):  # then there is no trace of this try
-                world.cleared = False
-            sent = world.posts - before
+                vendor.cleared = False
+            sent = vendor.posts - before
             assert sent <= allowed, "a POST that may be paid for twice"
             assert sent == allowed or death in ("before intent", "before post"), "a POST that was due"
-            recorded = SubmissionRecord.from_json(world.store.read()).known_ids if world.store.read() else ()
-            lost = [video for video in world.received if video not in recorded]
+            recorded = SubmissionRecord.from_json(vendor.store.read()).known_ids if vendor.store.read() else ()
+            lost = [video for video in vendor.received if video not in recorded]
             assert not lost, "an ID that reached the client and that nobody wrote down"
             if ended != "retry":
                 break
@@ -788,10 +854,10 @@ def test_every_try_sends_exactly_what_may_be_paid_for(generations):
 @given(st.lists(step, min_size=2, max_size=6))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_retries_return_the_id_that_was_written_down(tries):
-    world = World()
-    world.run_try("accepted", "after record", 1, 1, REQUEST, False)
+    vendor = Vendor()
+    vendor.run_try("accepted", "after record", 1, 1, REQUEST, False)
     for number, (answer, death, request, video_fails) in enumerate(tries, start=2):
-        if world.run_try(answer, death, 1, number, request, video_fails) != "retry":
+        if vendor.run_try(answer, death, 1, number, request, video_fails) != "retry":
             break
-    assert world.posts == 1
-    assert world.store.read()["video_task_id"] == "v1"
+    assert vendor.posts == 1
+    assert vendor.store.read()["video_task_id"] == "v1"

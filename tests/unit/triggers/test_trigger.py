@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,7 +55,7 @@ from tests.support.waiting_scenarios import (
 from tests.unit.conftest import KEY
 
 CONN = "digitalhuman_default"
-PATIENCE = 60.0
+LONGEST = 60.0
 TI = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=3)
 
 
@@ -81,7 +82,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def run(trigger: DigitalHumanVideoTrigger) -> Any:
-    return asyncio.run(asyncio.wait_for(event_from(trigger), PATIENCE))
+    return asyncio.run(asyncio.wait_for(event_from(trigger), LONGEST))
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def end_by(trigger: DigitalHumanVideoTrigger, ti: Any) -> TriggerEvent:
         (event,) = [event async for event in trigger.run()]
         return event
 
-    return asyncio.run(asyncio.wait_for(last(), PATIENCE))
+    return asyncio.run(asyncio.wait_for(last(), LONGEST))
 
 
 def ends_by_trigger(scenario: Scenario, **arguments: Any) -> Ending:
@@ -115,7 +116,7 @@ def ends_by_trigger(scenario: Scenario, **arguments: Any) -> Ending:
 def ends_by_blocking(hook: DigitalHumanHook, scenario: Scenario, **arguments: Any) -> Ending:
     wait = VideoWait(ID, deadline=time.time() + scenario.timeout, poll_interval=POLL_INTERVAL, **arguments)
     return ending_of(
-        lambda: wait_blocking(lambda: hook.query_video(ID), wait, say=str, sleep=time.sleep, clock=time.time).to_dict()
+        lambda: wait_blocking(lambda: hook.query_video(ID), wait, log=str, sleep=time.sleep, clock=time.time).to_dict()
     )
 
 
@@ -125,7 +126,7 @@ def comparable(ending: Ending) -> Ending:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_end_is_that_of_a_wait_that_blocks(
+def test_trigger_ends_as_blocking_wait(
     name: str, connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
 ) -> None:
     scenario, endings, queries = SCENARIOS[name], [], []
@@ -145,7 +146,7 @@ def test_the_end_is_that_of_a_wait_that_blocks(
     assert abs(queries[0] - queries[1]) <= 1 or "by the deadline" in name or "F19" in name
 
 
-def test_a_task_that_the_vendor_has_forgotten_ends_alike(
+def test_video_that_vendor_has_forgotten_ends_alike(
     connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
 ) -> None:
     hook = connect(serve(GONE.script()).url)
@@ -157,17 +158,37 @@ def test_a_task_that_the_vendor_has_forgotten_ends_alike(
 
 
 @pytest.mark.parametrize("fields", [{"password": ""}, {"host": "ftp://example.com"}, {"extra": {"verify": "/no/such"}}])
-def test_a_connection_that_cannot_be_used_ends_alike(
-    fields: dict[str, Any], connect: Callable[..., DigitalHumanHook]
+def test_connection_that_triggerer_cannot_use_ends_wait_so_that_airflow_retries(
+    fields: dict[str, Any], connect: Callable[..., DigitalHumanHook], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A worker, which may well be able to use it, ends its tries at once; the triggerer is another machine."""
     hook = connect(**{"host": "http://127.0.0.1:9", **fields})
-    endings = [ends_by_blocking(hook, GONE), ends_by_trigger(GONE)]
-    assert endings[0] == endings[1]
-    assert endings[1][1] is InvalidConnectionError
+    monkeypatch.setattr(poller_module, "UNUSABLE_GRACE", 0.0)
+    (_, by_worker, reason), (_, by_trigger, message) = ends_by_blocking(hook, GONE), ends_by_trigger(GONE)
+    assert by_worker is InvalidConnectionError
+    assert by_trigger is ConnectionMissingError
+    assert not by_trigger.ends_retries
+    assert reason.rstrip(".") in message
 
 
-def test_a_connection_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller_module, "MISSING_GRACE", 0.0)
+def test_connection_that_becomes_usable_is_waited_for(
+    connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer], tmp_path: Path
+) -> None:
+    url, ca_file = serve(answering(COMPLETED)).url, tmp_path / "ca.pem"
+    connect(url, extra={"verify": str(ca_file)})
+
+    async def main() -> Any:
+        running = asyncio.ensure_future(event_from(a_trigger()))
+        await asyncio.sleep(0.3)
+        assert not running.done()
+        ca_file.touch()
+        return await running
+
+    assert task_of(asyncio.run(asyncio.wait_for(main(), LONGEST))).is_completed
+
+
+def test_connection_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller_module, "UNUSABLE_GRACE", 0.0)
     with pytest.raises(ConnectionMissingError, match=CONN):
         task_of(run(a_trigger()))
 
@@ -191,16 +212,16 @@ class TestSharing:
         connect(server.url, extra={"max_queries_per_second": 2000})
 
         async def main() -> list[Any]:
-            triggers = [a_trigger(f"v{number}", PATIENCE, poll_interval=0.5) for number in range(1000)]
+            triggers = [a_trigger(f"v{number}", LONGEST, poll_interval=0.5) for number in range(1000)]
             return await asyncio.gather(*(event_from(trigger) for trigger in triggers))
 
-        events = asyncio.run(asyncio.wait_for(main(), PATIENCE))
+        events = asyncio.run(asyncio.wait_for(main(), LONGEST))
         assert sorted(task_of(event).id for event in events) == sorted(f"v{number}" for number in range(1000))
         assert len(server.requests) == 3000
         assert 1 <= server.connections <= 50
 
     @pytest.mark.parametrize("way", ["blocking", "trigger"])
-    def test_a_rotated_key_is_picked_up(
+    def test_rotated_key_is_picked_up(
         self,
         way: str,
         connect: Callable[..., DigitalHumanHook],
@@ -226,7 +247,7 @@ class TestSharing:
         assert result is not None
         assert result["status"] == "completed"
 
-    def test_a_cancelled_trigger_leaves_nothing_open(
+    def test_cancelled_trigger_leaves_nothing_open(
         self, connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
     ) -> None:
         gone = threading.Event()
@@ -248,12 +269,12 @@ class TestSharing:
             await asyncio.gather(*runs, return_exceptions=True)
             await asyncio.sleep(0.05)
             assert asyncio.all_tasks() - before == set()
-            assert await asyncio.to_thread(gone.wait, PATIENCE)
+            assert await asyncio.to_thread(gone.wait, LONGEST)
             assert not poller_module._POLLERS[asyncio.get_running_loop()]
 
-        asyncio.run(asyncio.wait_for(main(), PATIENCE))
+        asyncio.run(asyncio.wait_for(main(), LONGEST))
 
-    def test_a_trigger_that_is_moved_goes_on_in_another_triggerer(
+    def test_trigger_that_is_moved_goes_on_in_another_triggerer(
         self, connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
     ) -> None:
         server = serve(answering(PROCESSING))
@@ -266,7 +287,7 @@ class TestSharing:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
-        asyncio.run(asyncio.wait_for(triggerer_that_dies(), PATIENCE))
+        asyncio.run(asyncio.wait_for(triggerer_that_dies(), LONGEST))
         connect(serve(answering(COMPLETED)).url)
         _, arguments = trigger.serialize()
         assert arguments["deadline"] == trigger.deadline
@@ -274,7 +295,7 @@ class TestSharing:
 
 
 class TestEvents:
-    def test_none_leaves_too_early_nor_a_query_right_after_the_workers(
+    def test_event_and_query_do_not_leave_too_early(
         self, connect: Callable[..., DigitalHumanHook], serve: Callable[..., RawServer]
     ) -> None:
         asked: list[float] = []
@@ -291,17 +312,17 @@ class TestEvents:
         assert len(asked) == 1
         assert asked[0] >= not_before - 0.1
 
-    def test_none_leaves_too_early_with_bad_news_either(self) -> None:
+    def test_failed_event_does_not_leave_too_early(self) -> None:
         not_before = time.time() + 1.0
         with pytest.raises(DigitalHumanError):
             task_of(run(a_trigger("None", not_before=not_before)))
         assert time.time() >= not_before
 
-    def test_what_a_template_renders_to_when_there_is_no_id_is_refused(self) -> None:
+    def test_id_that_template_renders_from_none_is_refused(self) -> None:
         with pytest.raises(exceptions.InvalidRequestError, match="'None'"):
             task_of(run(a_trigger("None")))
 
-    def test_an_event_is_json_and_comes_back_whole(self) -> None:
+    def test_event_is_json_and_comes_back_whole(self) -> None:
         whole = VideoTask.from_dict(
             {"id": ID, "status": "completed", "video_url": URL, "created": "2025-10-28T05:44:38+00:00", "amount": 1.5}
         )
@@ -309,7 +330,7 @@ class TestEvents:
         assert task_of(event) == whole
         assert task_of(event).to_dict() == whole.to_dict()
 
-    def test_every_error_comes_back_as_itself(self) -> None:
+    def test_each_error_comes_back_as_itself(self) -> None:
         kinds = [kind for kind in vars(exceptions).values() if isinstance(kind, type)]
         for kind in (kind for kind in kinds if issubclass(kind, DigitalHumanError)):
             event = json.loads(json.dumps(event_of(Failed(kind("what happened")), ID)))
@@ -318,7 +339,7 @@ class TestEvents:
             assert type(caught.value) is kind
             assert str(caught.value) == "what happened"
 
-    def test_a_failed_video_brings_its_task_along(self) -> None:
+    def test_failed_video_brings_its_task_along(self) -> None:
         failed = VideoTask(id=ID, status="failed", error="no", raw={"amount": 2})
         event = json.loads(json.dumps(event_of(Failed(VideoFailedError("no", failed)), ID)))
         with pytest.raises(VideoFailedError) as caught:
@@ -344,11 +365,11 @@ class TestEvents:
             {"status": "failed", "error": ["x"], "message": "x"},
         ],
     )
-    def test_an_event_that_cannot_be_understood_never_passes(self, event: Any) -> None:
+    def test_event_that_cannot_be_understood_never_passes(self, event: Any) -> None:
         with pytest.raises(DigitalHumanError):
             task_of(event)
 
-    def test_its_repr_which_airflow_logs_holds_no_signed_url(self) -> None:
+    def test_repr_of_event_holds_no_signed_url(self) -> None:
         done = Done(VideoTask(id=ID, status="completed", video_url=URL))
         assert URL not in repr(event_of(done, ID)) + str(event_of(done, ID)) + f"{event_of(done, ID)}"
         assert ID in repr(event_of(done, ID))
@@ -444,7 +465,7 @@ class TestSerialization:
         assert (trigger.deadline, trigger.poll_interval, trigger.submitted_at) == (deadline, 7.0, 1.0)
         assert trigger.not_before == pytest.approx(time.time() + EARLIEST_EVENT, abs=5)
         assert timedelta(seconds=600 + DEFERRAL_MARGIN) - arguments["timeout"] < timedelta(seconds=5)
-        latest = poller_module.LATE + poller_module.LAST_QUERY_GRACE + 2 * poller_module.SWEEP_INTERVAL
+        latest = poller_module.OVERDUE + poller_module.LAST_QUERY_GRACE + 2 * poller_module.SWEEP_INTERVAL
         assert latest + EARLIEST_EVENT < DEFERRAL_MARGIN
 
     def test_a_task_that_starts_in_the_triggerer_takes_its_deadline_from_what_airflow_keeps(self) -> None:

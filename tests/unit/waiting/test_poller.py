@@ -1,4 +1,4 @@
-"""The shared poller on a loop whose time jumps: one client, one pace, no video forgotten, nothing left behind."""
+"""The shared poller on a loop whose time jumps: one client, one rate limiter, no video forgotten, nothing left open."""
 
 import asyncio
 import contextvars
@@ -7,7 +7,6 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,21 +23,21 @@ from airflow_provider_digitalhuman.exceptions import (
     WaitTimeoutError,
 )
 from airflow_provider_digitalhuman.waiting import poller as poller_module
-from airflow_provider_digitalhuman.waiting import progress_log as lines_module
+from airflow_provider_digitalhuman.waiting import progress_log as progress_log_module
 from airflow_provider_digitalhuman.waiting.decision import REFUSED_KEY_TRIES, Done, Failed, VideoWait
 from airflow_provider_digitalhuman.waiting.poller import (
     LAST_QUERY_GRACE,
-    LATE,
     MAX_CONNECTIONS,
-    MISSING_GRACE,
+    OVERDUE,
     RELOOKUP_PAUSE,
     SWEEP_INTERVAL,
     TOGETHER,
+    UNUSABLE_GRACE,
     Poller,
     poller_for,
 )
-from airflow_provider_digitalhuman.waiting.progress_log import Lines, Speaker
-from airflow_provider_digitalhuman.waiting.rate_limiter import Pace
+from airflow_provider_digitalhuman.waiting.progress_log import LogTarget, ProgressLog
+from airflow_provider_digitalhuman.waiting.rate_limiter import RateLimiter
 from tests.support.virtual_time import now, run_virtually
 
 Outcome = VideoTask | DigitalHumanError
@@ -71,13 +70,12 @@ class World:
         self.asked: dict[str, list[float]] = defaultdict(list)
         self.in_flight = self.most_in_flight = 0
         self.clock_is_ahead = 0.0
-        self.poller = Poller(
-            "conn", on_idle=self._on_idle, settings=self._settings, client=self._client, clock=self.wall_clock
-        )
+        self.poller = Poller("conn", self._open_client, on_idle=self._on_idle, clock=self.wall_clock)
 
     class Client:
         def __init__(self, world: "World", key: str) -> None:
             self.world, self.key, self.closed = world, key, False
+            self.max_queries_per_second = world.ceiling
 
         async def query_video(self, video_task_id: str) -> VideoTask:
             world = self.world
@@ -94,7 +92,7 @@ class World:
                 raise outcome
             return outcome
 
-        def close(self) -> None:
+        async def close(self) -> None:
             self.closed = True
 
     @property
@@ -104,9 +102,9 @@ class World:
     def wall_clock(self) -> float:
         return now() + self.clock_is_ahead
 
-    async def wait(self, name: str, seconds: float = 3600.0, say: Callable[[str], object] = str) -> Done | Failed:
+    async def wait(self, name: str, seconds: float = 3600.0, log: Callable[[str], object] = str) -> Done | Failed:
         wait = VideoWait(name, deadline=now() + seconds)
-        return await self.poller.wait_for(wait, 0.0, say)
+        return await self.poller.wait_for(wait, 0.0, log)
 
     def start(self, count: int, seconds: float = 3600.0) -> list[asyncio.Task[Done | Failed]]:
         return [asyncio.create_task(self.wait(f"v{number}", seconds)) for number in range(count)]
@@ -114,16 +112,14 @@ class World:
     def _on_idle(self) -> None:
         self.idle += 1
 
-    async def _settings(self, conn_id: str) -> Any:
+    async def _open_client(self, conn_id: str, present: Any) -> Any:
         assert conn_id == "conn"
         self.look_ups += 1
         await asyncio.sleep(0.5)
         if isinstance(self.key, BaseException):
             raise self.key
-        return SimpleNamespace(api_key=self.key, max_queries_per_second=self.ceiling)
-
-    async def _client(self, settings: Any) -> "World.Client":
-        self.clients.append(World.Client(self, settings.api_key))
+        if present is None or present.key != self.key:
+            self.clients.append(World.Client(self, self.key))
         return self.clients[-1]
 
 
@@ -147,8 +143,12 @@ def error_of(end: Done | Failed) -> DigitalHumanError:
     return end.error
 
 
+async def no_client(conn_id: str, present: object) -> Any:
+    raise ConnectionMissingError(f"{conn_id} is not defined")
+
+
 class TestSharing:
-    def test_a_thousand_videos_have_one_look_up_one_client_and_few_queries_at_a_time(self) -> None:
+    def test_thousand_videos_share_one_look_up_and_one_client(self) -> None:
         async def main() -> None:
             world = World(processing, ceiling=1000.0, latency=0.2)
             tasks = world.start(1000)
@@ -161,7 +161,7 @@ class TestSharing:
 
         run_virtually(main())
 
-    def test_each_gets_its_own_end(self) -> None:
+    def test_each_wait_gets_its_own_end(self) -> None:
         def answers(name: str) -> Outcome:
             return VideoTask(id=name, status="failed", error="no") if name == "v3" else completed(name)
 
@@ -173,7 +173,7 @@ class TestSharing:
 
         run_virtually(main())
 
-    def test_what_is_said_is_said_in_the_context_of_who_waits(self) -> None:
+    def test_progress_is_logged_in_context_of_its_trigger(self) -> None:
         who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
         heard: set[tuple[str, str]] = set()
 
@@ -189,7 +189,7 @@ class TestSharing:
         run_virtually(main())
         assert heard == {("a", "a"), ("b", "b")}
 
-    def test_no_line_per_query(self) -> None:
+    def test_queries_do_not_each_log_a_line(self) -> None:
         async def main() -> None:
             world, said = World(processing), []
             await world.wait("v", 3600.0, said.append)
@@ -198,7 +198,7 @@ class TestSharing:
 
         run_virtually(main())
 
-    def test_news_is_written_together_and_not_too_much_at_once(self) -> None:
+    def test_status_changes_are_written_together_and_bounded(self) -> None:
         async def main() -> list[int]:
             world, moments = World(processing, ceiling=1000.0), Counter[float]()
             say = lambda line: moments.update([round(now(), 3)])  # noqa: E731
@@ -211,7 +211,7 @@ class TestSharing:
 
         assert run_virtually(main()) == [44, 44, 44, 44, 24]
 
-    def test_where_many_wait_those_without_news_speak_in_turn(self) -> None:
+    def test_messages_without_change_are_written_in_turn(self) -> None:
         """Else their lines alone would be more work for Airflow than all that it does for their triggers."""
         heard: dict[str, list[float]] = defaultdict(list)
 
@@ -234,29 +234,29 @@ class TestSharing:
         assert len(told) == 400
         assert max(told) - min(told) <= 1, "as often as the next one"
 
-    def test_a_line_that_had_to_wait_says_for_how_long_and_a_later_one_takes_its_place(self) -> None:
+    def test_delayed_message_names_its_age_and_later_one_replaces_it(self) -> None:
         heard: list[str] = []
 
         async def main() -> None:
-            lines = Lines()
-            speakers = [Speaker(heard.append) for _ in range(40)]
-            for number, speaker in enumerate(speakers):
-                lines.add(speaker, f"{number} waits", news=False)
-            lines.add(speakers[-1], "39 still waits", news=False)
-            lines.add(speakers[-2], "38 has news", news=True)
+            progress = ProgressLog()
+            targets = [LogTarget(heard.append) for _ in range(40)]
+            for number, target in enumerate(targets):
+                progress.add(target, f"{number} waits", status_change=False)
+            progress.add(targets[-1], "39 still waits", status_change=False)
+            progress.add(targets[-2], "38 is processing", status_change=True)
             await asyncio.sleep(60)
 
         run_virtually(main())
-        assert heard[:2] == ["38 has news", "0 waits"]
+        assert heard[:2] == ["38 is processing", "0 waits"]
         assert heard[-1] == "39 still waits (20 s ago)"
         assert len(heard) == 40
 
     @pytest.mark.parametrize("trouble", ["a channel that is full", "a log that is gone"])
-    def test_a_line_that_cannot_be_written_stops_nobody(self, trouble: str) -> None:
+    def test_log_that_cannot_be_written_ends_no_wait(self, trouble: str) -> None:
         """Airflow's own loop once stood still for ever in here: it could not write, as nobody read, as it stood."""
         ended, waited_in_vain = threading.Event(), []
 
-        def say(line: str) -> None:
+        def log(line: str) -> None:
             if trouble == "a log that is gone":
                 raise BrokenPipeError
             if not ended.wait(5):
@@ -264,7 +264,7 @@ class TestSharing:
 
         async def main() -> None:
             world = World(lambda name: processing(name) if name == "slow" else completed(name))
-            slow = asyncio.create_task(world.wait("slow", say=say))
+            slow = asyncio.create_task(world.wait("slow", log=log))
             await asyncio.sleep(1.0)
             assert isinstance(await world.wait("fast"), Done)
             ended.set()
@@ -272,10 +272,10 @@ class TestSharing:
             assert not waited_in_vain
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(lines_module, "GATHER", 0.0)
+            patched.setattr(progress_log_module, "GATHER", 0.0)
             asyncio.run(main())
 
-    def test_no_line_is_lost_or_late_when_the_wait_ends(self) -> None:
+    def test_status_change_is_written_when_wait_ends(self) -> None:
         heard: list[str] = []
 
         async def main() -> None:
@@ -291,17 +291,17 @@ class TestSharing:
         run_virtually(main())
         assert len(heard) == 1
 
-    def test_the_registry_has_one_poller_per_connection_and_loop(self) -> None:
+    def test_registry_has_one_poller_per_connection_and_loop(self) -> None:
         async def main() -> Poller:
-            assert poller_for("a") is poller_for("a")
-            assert poller_for("a") is not poller_for("b")
-            return poller_for("a")
+            assert poller_for("a", no_client) is poller_for("a", no_client)
+            assert poller_for("a", no_client) is not poller_for("b", no_client)
+            return poller_for("a", no_client)
 
         assert asyncio.run(main()) is not asyncio.run(main())
 
 
-class TestPace:
-    def test_the_ceiling_holds_and_is_used(self) -> None:
+class TestRateLimit:
+    def test_ceiling_holds_and_is_used(self) -> None:
         async def main() -> None:
             world = World(processing, ceiling=20.0)
             tasks = world.start(1000)
@@ -312,7 +312,7 @@ class TestPace:
 
         run_virtually(main())
 
-    def test_where_many_wait_all_are_asked_equally_often(self) -> None:
+    def test_many_videos_are_asked_for_equally_often(self) -> None:
         async def main() -> None:
             world = World(processing, ceiling=20.0)
             tasks = world.start(1000)
@@ -326,7 +326,7 @@ class TestPace:
 
         run_virtually(main())
 
-    def test_of_10000_none_is_forgotten_and_each_end_is_noticed_within_two_effective_intervals(self) -> None:
+    def test_10000_videos_are_each_noticed_within_two_effective_intervals(self) -> None:
         ceiling, count = 200.0, 10_000
         effective = count / ceiling
         done_at = {f"v{number}": 1000.0 + 100.0 + (number * 7919 % 300) for number in range(count)}
@@ -347,18 +347,18 @@ class TestPace:
 
         run_virtually(main())
 
-    def test_a_silence_is_not_made_up_for_by_a_burst(self) -> None:
-        pace = Pace(20.0)
+    def test_pause_is_not_followed_by_burst(self) -> None:
+        limiter = RateLimiter(20.0)
         leave_together = 0
-        while pace.next_query_at() <= 100.0:
-            pace.sent(100.0)
+        while limiter.next_query_at() <= 100.0:
+            limiter.sent(100.0)
             leave_together += 1
         assert leave_together == 2 + 1  # what a tick has, and the one that is due now
         for _ in range(20):
-            pace.sent(100.0)
-        assert pace.next_query_at() == pytest.approx(101.05)
+            limiter.sent(100.0)
+        assert limiter.next_query_at() == pytest.approx(101.05)
 
-    def test_those_due_in_the_same_quarter_of_a_second_leave_together(self) -> None:
+    def test_queries_due_in_same_quarter_of_second_leave_together(self) -> None:
         async def main() -> None:
             world = World(processing, ceiling=1000.0)
             tasks = world.start(500)
@@ -372,7 +372,7 @@ class TestPace:
 
 
 class TestStorms:
-    def test_retry_after_silences_all_of_them_and_the_rate_comes_back_slowly(self) -> None:
+    def test_retry_after_pauses_key_and_rate_recovers_slowly(self) -> None:
         async def main() -> None:
             storm = [1100.0]
 
@@ -392,7 +392,7 @@ class TestStorms:
 
         run_virtually(main())
 
-    def test_a_lasting_storm_without_retry_after_gets_almost_no_queries(self) -> None:
+    def test_lasting_storm_without_retry_after_gets_almost_no_queries(self) -> None:
         async def main() -> None:
             world = World(lambda name: RateLimitError("429"))
             tasks = world.start(1000)
@@ -404,7 +404,7 @@ class TestStorms:
 
         run_virtually(main())
 
-    def test_a_refused_key_is_asked_about_no_more_often_than_the_interval_allows(self) -> None:
+    def test_refused_key_is_asked_with_no_more_often_than_interval_allows(self) -> None:
         async def main() -> None:
             world = World(lambda name: AuthenticationError("403"), ceiling=1000.0)
             ends = await asyncio.gather(*world.start(1000))
@@ -416,7 +416,33 @@ class TestStorms:
 
         run_virtually(main())
 
-    def test_gateway_errors_end_nothing(self) -> None:
+    def test_pause_of_key_is_bounded_whatever_retry_after_says(self) -> None:
+        async def main() -> None:
+            answers = iter([RateLimitError("429", 315_360_000.0)])
+            world = World(lambda name: next(answers, None) or processing(name))
+            tasks = world.start(50)
+            await asyncio.sleep(1000)
+            gaps = [later - sooner for sooner, later in pairwise(world.queries)]
+            assert 299 <= max(gaps) <= 301
+            await cancel(tasks)
+
+        run_virtually(main())
+
+    def test_unavailable_service_holds_back_its_own_video_only(self) -> None:
+        async def main() -> None:
+            world = World(lambda name: QueryError("503", 315_360_000.0) if name == "v0" else processing(name))
+            tasks = world.start(50)
+            await asyncio.sleep(1000)
+            gaps = {name: [b - a for a, b in pairwise(moments)] for name, moments in world.asked.items()}
+            assert min(gaps["v0"]) >= 300
+            assert len(gaps["v0"]) == 3
+            assert all(max(gaps[f"v{number}"]) <= 61 for number in range(1, 50))
+            assert busiest_second(world.queries[50:]) <= 22
+            await cancel(tasks)
+
+        run_virtually(main())
+
+    def test_gateway_errors_end_no_wait(self) -> None:
         async def main() -> None:
             world = World(lambda name: QueryError("502"))
             tasks = world.start(50, seconds=7200)
@@ -429,7 +455,7 @@ class TestStorms:
 
 
 class TestDeadlines:
-    def test_each_has_its_own(self) -> None:
+    def test_each_wait_has_its_own_deadline(self) -> None:
         async def main() -> None:
             world = World(processing)
             started, ended = now(), {}
@@ -443,19 +469,19 @@ class TestDeadlines:
 
         run_virtually(main())
 
-    def test_they_hold_while_the_whole_key_is_silenced(self) -> None:
+    def test_deadlines_hold_while_key_is_paused(self) -> None:
         async def main() -> None:
             world = World(lambda name: RateLimitError("429", 5000.0))
             started = now()
             ends = await asyncio.gather(*world.start(20, seconds=100.0))
             assert all(isinstance(error_of(end), WaitTimeoutError) for end in ends)
-            assert now() - started <= 100.0 + LATE + LAST_QUERY_GRACE + 2 * SWEEP_INTERVAL + 1
+            assert now() - started <= 100.0 + OVERDUE + LAST_QUERY_GRACE + 2 * SWEEP_INTERVAL + 1
 
         run_virtually(main())
 
-    def test_videos_made_while_the_key_is_silenced_are_seen_when_they_are_late_and_the_ceiling_holds(self) -> None:
+    def test_overdue_videos_are_asked_for_during_pause_within_ceiling(self) -> None:
         async def main() -> None:
-            answers = iter([QueryError("503", 5000.0)])
+            answers = iter([RateLimitError("429", 5000.0)])
             world = World(lambda name: next(answers, None) or completed(name), ceiling=20.0)
             started = now()
             tasks = world.start(400, seconds=100.0)
@@ -463,23 +489,23 @@ class TestDeadlines:
             early = sum(task.done() for task in tasks)
             assert early < 40
             assert all(isinstance(end, Done) for end in await asyncio.gather(*tasks))
-            assert now() - started <= 100.0 + LATE + LAST_QUERY_GRACE
+            assert now() - started <= 100.0 + OVERDUE + LAST_QUERY_GRACE
             assert busiest_second(world.queries) <= 22
             assert len(world.queries) <= len(tasks) + 1
 
         run_virtually(main())
 
-    def test_they_hold_while_every_query_hangs(self) -> None:
+    def test_deadlines_hold_while_every_query_hangs(self) -> None:
         async def main() -> None:
             world = World(processing, latency=1e6)
             started = now()
             ends = await asyncio.gather(*world.start(100, seconds=100.0))
             assert all(isinstance(error_of(end), WaitTimeoutError) for end in ends)
-            assert now() - started <= 100.0 + LATE + LAST_QUERY_GRACE + 2 * SWEEP_INTERVAL + 1
+            assert now() - started <= 100.0 + OVERDUE + LAST_QUERY_GRACE + 2 * SWEEP_INTERVAL + 1
 
         run_virtually(main())
 
-    def test_those_that_a_restarted_triggerer_takes_over_long_after_their_deadlines_are_asked_for(self) -> None:
+    def test_restarted_triggerer_asks_for_videos_long_past_their_deadlines(self) -> None:
         async def main() -> None:
             world = World(completed, ceiling=20.0)
             ends = await asyncio.gather(*world.start(1200, seconds=-200.0))
@@ -488,7 +514,7 @@ class TestDeadlines:
 
         run_virtually(main())
 
-    def test_a_clock_that_leaps_ahead_ends_no_wait_unasked(self) -> None:
+    def test_clock_that_leaps_ahead_ends_no_wait_unasked(self) -> None:
         async def main() -> None:
             world = World(processing, ceiling=1.0)
             tasks = world.start(50, seconds=3600.0)
@@ -500,7 +526,7 @@ class TestDeadlines:
 
 
 class TestConnection:
-    def test_a_rotated_key_is_picked_up_during_the_wait(self) -> None:
+    def test_rotated_key_is_picked_up_during_wait(self) -> None:
         async def main() -> None:
             world = World(processing)
             tasks = world.start(100)
@@ -520,7 +546,7 @@ class TestConnection:
 
         run_virtually(main())
 
-    def test_without_a_refusal_it_is_looked_up_once(self) -> None:
+    def test_connection_is_looked_up_once_without_refusal(self) -> None:
         async def main() -> None:
             world = World(lambda name: QueryError("502") if int(now()) % 3 else processing(name))
             tasks = world.start(20)
@@ -530,17 +556,8 @@ class TestConnection:
 
         run_virtually(main())
 
-    def test_one_that_cannot_be_used_ends_the_waits_with_its_own_error(self) -> None:
-        async def main() -> None:
-            world = World(completed)
-            world.key = error = InvalidConnectionError("host is no URL")
-            ends = await asyncio.gather(*world.start(3))
-            assert [end.error for end in ends if isinstance(end, Failed)] == [error] * 3
-
-        run_virtually(main())
-
     @pytest.mark.parametrize("kind", [OSError, TimeoutError, DeadlockImminentError])
-    def test_a_look_up_that_fails_for_a_while_ends_nothing(self, kind: type[BaseException]) -> None:
+    def test_look_up_that_fails_for_a_while_ends_no_wait(self, kind: type[BaseException]) -> None:
         async def main() -> None:
             world = World(completed)
             world.key = kind("the metadata database is away")
@@ -552,27 +569,52 @@ class TestConnection:
 
         run_virtually(main())
 
-    def test_one_that_is_not_found_is_believed_to_be_missing_only_after_a_while(self) -> None:
+    @pytest.mark.parametrize(
+        "error", [ConnectionMissingError("conn is not defined"), InvalidConnectionError("verify is no CA file.")]
+    )
+    def test_unusable_connection_ends_waits_only_after_a_while(self, error: DigitalHumanError) -> None:
         async def main() -> None:
             world = World(completed)
-            world.key = missing = ConnectionMissingError("conn is not defined")
+            world.key = error
             tasks = world.start(3)
-            await asyncio.sleep(MISSING_GRACE - 10)
+            await asyncio.sleep(UNUSABLE_GRACE - 10)
             assert all(not task.done() for task in tasks)
             world.key = "key"
             assert all(isinstance(end, Done) for end in await asyncio.gather(*tasks))
 
             world = World(completed)
-            world.key = missing
-            started = now()
-            ends = await asyncio.gather(*world.start(3))
-            assert [error_of(end) for end in ends] == [missing] * 3
-            assert MISSING_GRACE <= now() - started <= MISSING_GRACE + 120
+            world.key = error
+            started, logged = now(), []
+            waits = [*world.start(2), asyncio.create_task(world.wait("v", log=logged.append))]
+            for end in await asyncio.gather(*waits):
+                assert type(error_of(end)) is ConnectionMissingError
+                assert str(error).rstrip(".") in str(error_of(end))
+                assert not error_of(end).ends_retries
+            assert UNUSABLE_GRACE <= now() - started <= UNUSABLE_GRACE + 120
+            assert str(error).rstrip(".") in logged[0]
+            assert "The video is not affected" in logged[0]
 
         run_virtually(main())
 
-    @pytest.mark.parametrize("kind", [OSError, ConnectionMissingError])
-    def test_a_look_up_that_fails_leaves_the_old_key_in_use(self, kind: type[Exception]) -> None:
+    def test_connection_that_becomes_usable_again_has_its_whole_grace_anew(self) -> None:
+        async def main() -> None:
+            world = World(processing)
+            world.key = missing = InvalidConnectionError("host is no URL")
+            tasks = world.start(1, seconds=7200)
+            await asyncio.sleep(UNUSABLE_GRACE - 100)
+            world.key = "key"
+            await asyncio.sleep(120)
+            await cancel(tasks)
+            world.key = missing
+            tasks = world.start(1, seconds=7200)
+            await asyncio.sleep(UNUSABLE_GRACE - 10)
+            assert not tasks[0].done()
+            await cancel(tasks)
+
+        run_virtually(main())
+
+    @pytest.mark.parametrize("kind", [OSError, ConnectionMissingError, InvalidConnectionError])
+    def test_look_up_that_fails_leaves_old_key_in_use(self, kind: type[Exception]) -> None:
         async def main() -> None:
             refusing = iter([True, True])
             world = World(lambda name: AuthenticationError("401") if next(refusing, False) else processing(name))
@@ -588,7 +630,7 @@ class TestConnection:
 
 
 class TestLeaving:
-    def test_when_the_last_one_leaves_nothing_is_left(self) -> None:
+    def test_last_trigger_leaves_nothing_open(self) -> None:
         async def main() -> None:
             world = World(processing, latency=3.0)
             tasks = world.start(200)
@@ -610,7 +652,7 @@ class TestLeaving:
 
         run_virtually(main())
 
-    def test_those_who_stay_are_served_on(self) -> None:
+    def test_remaining_triggers_are_served_on(self) -> None:
         async def main() -> None:
             world = World(processing)
             tasks = world.start(100)
@@ -624,18 +666,18 @@ class TestLeaving:
 
         run_virtually(main())
 
-    def test_nobody_is_served_by_a_poller_that_has_ended(self) -> None:
+    def test_poller_that_has_ended_serves_no_new_trigger(self) -> None:
         async def main() -> None:
-            first = poller_for("c")
+            first = poller_for("c", no_client)
             task = asyncio.create_task(first.wait_for(VideoWait("v", deadline=now() + 60), 30.0, str))
             await asyncio.sleep(1)
-            assert poller_for("c") is first
+            assert poller_for("c", no_client) is first
             await cancel([task])
-            assert poller_for("c") is not first
+            assert poller_for("c", no_client) is not first
 
         run_virtually(main())
 
-    def test_a_cancelled_wait_leaves_no_reference(self) -> None:
+    def test_cancelled_wait_leaves_no_reference(self) -> None:
         async def main() -> None:
             world = World(processing)
             task = asyncio.create_task(world.wait("v"))
@@ -648,7 +690,7 @@ class TestLeaving:
 
         run_virtually(main())
 
-    def test_a_mistake_in_the_decision_does_not_leave_the_trigger_waiting(self, monkeypatch: Any) -> None:
+    def test_mistake_in_decision_does_not_leave_trigger_waiting(self, monkeypatch: Any) -> None:
         def broken(*_: object) -> None:
             raise ZeroDivisionError
 

@@ -1,4 +1,4 @@
-"""A real Airflow, a sandbox and the hands that strike them; what one case is run in."""
+"""What one case is run in: a real Airflow, a sandbox, and where possible a PostgreSQL."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ DAGS: Final = Path(__file__).parent / "dags"
 ROOT: Final = Path(__file__).resolve().parents[2]
 """The checkout whose provider is run, whatever is installed."""
 HEARTBEAT_TIMEOUT: Final = 45
-"""Seconds after which a task that is not heard of is taken for dead; Airflow's default is 300. Below this, a machine
-with much else to do kills tasks that no case is about."""
+"""Seconds without a heartbeat after which Airflow fails a task; its default is 300. With less than this, a busy machine
+fails tasks whose case expects no failure."""
 FINAL: Final = frozenset({"success", "failed"})
 
 
 @dataclass
-class World:
+class Environment:
     """What a case is run in. The calls to Airflow's API may come from several threads.
 
-    :param signals: folder where tries ask the harness for deeds.
+    :param signals: folder where tries request actions from the fault injector.
     :param database: the server to pause; None on SQLite.
     :param refusals: None on Airflow below 3.3, whose records lie in another table.
-    :param strikes: how often a component was killed.
+    :param component_kills: how often a component was killed.
     """
 
     airflow: AirflowCluster
@@ -53,7 +53,7 @@ class World:
     database: Postgres | None
     refusals: Refusals | None
     lock: threading.RLock = field(default_factory=threading.RLock)
-    strikes: int = 0
+    component_kills: int = 0
 
     @property
     def series(self) -> str:
@@ -65,13 +65,13 @@ class World:
         """Where the records are: there, or in Variables."""
         return self.series not in ("2.11", "3.0", "3.1", "3.2")
 
-    def ask(self, question: Callable[[AirflowCluster], T], patience: float = 240.0) -> T:
-        """Call Airflow's API; that it is away for a while is what happens here."""
-        deadline = time.monotonic() + patience
+    def call(self, request: Callable[[AirflowCluster], T], timeout: float = 240.0) -> T:
+        """Call Airflow's API, again and again while it cannot be reached: some cases stop it for a while."""
+        deadline = time.monotonic() + timeout
         while True:
             try:
                 with self.lock:
-                    return question(self.airflow)
+                    return request(self.airflow)
             except (requests.RequestException, ApiError) as error:
                 lasting = isinstance(error, ApiError) and error.status_code < 500
                 if lasting or time.monotonic() > deadline:
@@ -88,33 +88,33 @@ class World:
                 if error.status_code != 409:  # exists
                     raise
 
-        self.ask(start)
+        self.call(start)
 
-    def wait_for_run(self, dag_id: str, run_id: str, patience: float) -> None:
+    def wait_for_run(self, dag_id: str, run_id: str, timeout: float) -> None:
         """Return when the run has ended."""
-        deadline = time.monotonic() + patience
-        while self.ask(lambda airflow: airflow.dag_run(dag_id, run_id))["state"] not in FINAL:
+        deadline = time.monotonic() + timeout
+        while self.call(lambda airflow: airflow.dag_run(dag_id, run_id))["state"] not in FINAL:
             if time.monotonic() > deadline:
                 states = [(ti["map_index"], ti["state"], ti["try_number"]) for ti in self.instances(dag_id, run_id)]
-                raise TimeoutError(f"run {run_id} of {dag_id} has not ended after {patience:g} s: {states}")
+                raise TimeoutError(f"run {run_id} of {dag_id} has not ended after {timeout:g} s: {states}")
             time.sleep(1)
 
     def instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The videos' task instances of a run, by map index."""
-        found = self.ask(lambda airflow: airflow.task_instances(dag_id, run_id))
+        found = self.call(lambda airflow: airflow.task_instances(dag_id, run_id))
         return sorted((ti for ti in found if ti["task_id"] == TASK), key=lambda ti: int(ti["map_index"]))
 
-    def wait_until_deferred(self, dag_id: str, run_id: str, patience: float = 180.0) -> None:
+    def wait_until_deferred(self, dag_id: str, run_id: str, timeout: float = 180.0) -> None:
         """Return when all videos of a run are waited for in the triggerer."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while [ti["state"] for ti in self.instances(dag_id, run_id)].count("deferred") < self.size(dag_id, run_id):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"run {run_id} of {dag_id} is not deferred after {patience:g} s")
+                raise TimeoutError(f"run {run_id} of {dag_id} is not deferred after {timeout:g} s")
             time.sleep(0.5)
 
     def size(self, dag_id: str, run_id: str) -> int:
         """How many videos a run has."""
-        return len(self.ask(lambda airflow: airflow.dag_run(dag_id, run_id))["conf"]["videos"])
+        return len(self.call(lambda airflow: airflow.dag_run(dag_id, run_id))["conf"]["videos"])
 
     def restart(
         self, component: str, *, whole_session: bool = False, in_between: Callable[[], None] | None = None
@@ -124,7 +124,7 @@ class World:
             if not self.airflow.pids(component):
                 raise RuntimeError(f"{component} cannot be killed: it does not run")
             self.airflow.kill(component, whole_session=whole_session)
-            self.strikes += 1
+            self.component_kills += 1
             if in_between:
                 in_between()
             self.airflow.start_component(component)
@@ -144,15 +144,15 @@ class World:
                     self.airflow.start_component(component)
 
     def trace(self, video: str, number: int) -> StepTrace | None:
-        """Return what is known of a step of a video; None if no try has asked for it."""
-        asked = self.signals / f"{video}.{number}.asked"
-        if not asked.exists():
+        """Return what is known of a step of a video; None if no try has requested it."""
+        requested = self.signals / f"{video}.{number}.requested"
+        if not requested.exists():
             return None
-        about = json.loads(asked.read_text())
-        done = asked.with_suffix(".done").exists()
-        if about["deed"] == REFUSE_WRITES:
+        about = json.loads(requested.read_text())
+        done = requested.with_suffix(".done").exists()
+        if about["action"] == REFUSE_WRITES:
             done = done and self._has_refused(about["ti_id"])
-        return StepTrace(about["at"], about["deed"], done)
+        return StepTrace(about["at"], about["action"], done)
 
     def _has_refused(self, ti_id: str) -> bool:
         """Whether Airflow's API server could not write the record of a task instance.
@@ -185,30 +185,30 @@ class World:
 
     def clear(self, dag_id: str, run_id: str) -> None:
         """Clear all videos of a run, as a person does; returns when they are queued again."""
-        self.ask(lambda airflow: airflow.clear(dag_id, run_id, [TASK]))
+        self.call(lambda airflow: airflow.clear(dag_id, run_id, [TASK]))
 
     def wait_until_ended(self, dag_id: str, run_id: str) -> None:
         """Return when the success callbacks of a run have ended the records of its videos."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{TASK}/state-store/{RECORD_KEY}"
-        patience = time.monotonic() + 30
+        deadline = time.monotonic() + 30
         while self.has_task_state_store:
-            instances = self.ask(lambda airflow: airflow.task_instances(dag_id, run_id))
+            instances = self.call(lambda airflow: airflow.task_instances(dag_id, run_id))
             records = [
-                self.ask(lambda airflow, index=ti["map_index"]: airflow.api("GET", path, params={"map_index": index}))
+                self.call(lambda airflow, index=ti["map_index"]: airflow.api("GET", path, params={"map_index": index}))
                 for ti in instances
                 if ti["task_id"] == TASK
             ]
             if all(record["value"]["stage"] == "returned" for record in records):
                 break
-            if time.monotonic() > patience:
+            if time.monotonic() > deadline:
                 raise TimeoutError(f"the records of run {run_id} of {dag_id} have not ended: {records}")
             time.sleep(0.5)
 
 
 @contextlib.contextmanager
-def running_world(
+def running_environment(
     folder: Path, *, python: Path | str = sys.executable, postgres: bool = False, parallelism: int = 6
-) -> Iterator[World]:
+) -> Iterator[Environment]:
     """Start everything in ``folder``, and end it.
 
     :param folder: a temporary one.
@@ -224,7 +224,9 @@ def running_world(
         airflow = AirflowCluster(
             folder / "airflow",
             DAGS,
-            settings(signals) | connections(sandbox) | ({} if database else patient_sqlite(folder / "airflow")),
+            settings(signals)
+            | connections(sandbox)
+            | ({} if database else sqlite_with_lock_timeout(folder / "airflow")),
             python=python,
             database=database.url if database else "sqlite",
             parallelism=parallelism,
@@ -238,11 +240,11 @@ def running_world(
         stack.callback(airflow.stop)
         for dag_id in ALL_DAGS:
             airflow.wait_until_dag_parsed(dag_id)
-        yield World(airflow, sandbox, signals, database, refusals)
+        yield Environment(airflow, sandbox, signals, database, refusals)
 
 
 def settings(signals: Path, provider: Path = ROOT) -> dict[str, str]:
-    """Return the environment of an Airflow that is quick to notice what has died.
+    """Return the environment of an Airflow that soon notices processes that have ended.
 
     :param provider: the checkout whose provider is run.
     """
@@ -252,7 +254,7 @@ def settings(signals: Path, provider: Path = ROOT) -> dict[str, str]:
         "SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": HEARTBEAT_TIMEOUT,  # the two names of 2.x
         "SCHEDULER__ZOMBIE_DETECTION_INTERVAL": 3,
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 5,
-        # A scheduler that a busy machine holds up must not take itself for dead: it would run its own tasks once more.
+        # A scheduler delayed by a busy machine must not count as failed: its tasks would run a second time.
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 120,
         "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 15,
         "TRIGGERER__JOB_HEARTBEAT_SEC": 2,
@@ -261,7 +263,7 @@ def settings(signals: Path, provider: Path = ROOT) -> dict[str, str]:
     return {**named, "CHAOS_SIGNALS": str(signals), "PYTHONPATH": str(provider)}
 
 
-def patient_sqlite(home: Path) -> dict[str, str]:
+def sqlite_with_lock_timeout(home: Path) -> dict[str, str]:
     """Many processes write at once: let them wait for each other, but not longer than those who wait for their answer.
 
     With 60 s, a busy machine saw one lock held for all of them: API calls timed out, and the scheduler ended.
@@ -275,7 +277,7 @@ def connections(sandbox: SandboxClient) -> dict[str, str]:
     base: dict[str, Any] = {"conn_type": "digitalhuman", "password": sandbox.api_key, "host": sandbox.base_url}
     other: dict[str, dict[str, Any]] = {
         "default": {},
-        "impatient": {"extra": {"submit_timeout": 3, "query_timeout": 3}},
+        "short_timeouts": {"extra": {"submit_timeout": 3, "query_timeout": 3}},
         "closed": {"host": f"http://127.0.0.1:{closed}/kyyReactApiServer"},
         "tls": {"host": sandbox.base_url.replace("http:", "https:"), "extra": {"connect_timeout": 3}},
         "dns": {"host": "http://no-such-host.internal"},

@@ -1,4 +1,4 @@
-"""What people and programs do: change a template, clear a task, release a record, delete a run."""
+"""What users and programs do: change a template, clear a task, release a record, delete a run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from tests.chaos import person
-from tests.chaos.cases.expected import GOES_ON, HANGS, NOTHING_SENT, ONE_VIDEO, PAID_AND_SAID_UNKNOWN
+from tests.chaos import user_actions
+from tests.chaos.cases.expected import GOES_ON, HANGS, NOTHING_SENT, ONE_VIDEO, PAID_AND_UNKNOWN
 from tests.chaos.plan import (
     AFTER_INTENT,
     AFTER_RECORD,
@@ -19,8 +19,8 @@ from tests.chaos.plan import (
     POST,
     QUERY,
     UNMAPPED,
+    Action,
     Case,
-    Deed,
     Expected,
     Range,
     Step,
@@ -38,8 +38,8 @@ PAID: Final = Video([Step(AFTER_RECORD, KILL_TASK)])
 
 def other_requests() -> Iterator[Case]:
     """A template that renders to something else in each try."""
-    another = replace(PAID, renders_anew=True)
-    refused = Expected("failed", exactly(1), exactly(1), exactly(2), names_id=True, says="no video is returned")
+    another = replace(PAID, renders_differently=True)
+    refused = Expected("failed", exactly(1), exactly(1), exactly(2), names_id=True, log_text="no video is returned")
     yield Case("another request in the second try, the first one paid for", refused, always(another))
     yield Case(
         "another request in the second try, the first one paid for, no mapped task",
@@ -51,68 +51,70 @@ def other_requests() -> Iterator[Case]:
     yield Case(
         "another request in the second try, the first one unknown",
         NOTHING_SENT,
-        always(Video([Step(AFTER_INTENT, KILL_TASK)], renders_anew=True)),
+        always(Video([Step(AFTER_INTENT, KILL_TASK)], renders_differently=True)),
     )
     yield Case(
         "another request, refused, then cleared: a new video",
         TWO_VIDEOS.in_tries(3),
         always(another),
-        afterwards=(person.clear,),
+        afterwards=(user_actions.clear,),
     )
 
 
 def clears(series: str) -> Iterator[Case]:
-    """A run that has ended is cleared, or deleted and made anew; a record is released or adopted before."""
-    yield Case("cleared after success: a new video", TWO_VIDEOS, always(Video()), afterwards=(person.clear_success,))
+    """A run that has ended is cleared, or deleted and created again; a record is released or adopted before."""
+    yield Case(
+        "cleared after success: a new video", TWO_VIDEOS, always(Video()), afterwards=(user_actions.clear_success,)
+    )
     yield Case(
         "cleared after an unknown outcome: nothing is sent",
-        PAID_AND_SAID_UNKNOWN,
+        PAID_AND_UNKNOWN,
         always(UNKNOWN),
-        afterwards=(person.clear,),
+        afterwards=(user_actions.clear,),
     )
     yield Case(
         "cleared, then released and cleared after an unknown outcome: a new video",
         replace(TWO_VIDEOS, known=False).in_tries(3),
         always(UNKNOWN),
-        afterwards=(person.clear, person.release_and_clear),
+        afterwards=(user_actions.clear, user_actions.release_and_clear),
     )
     yield Case(
         "adopted and cleared after an unknown outcome: the same video",
         GOES_ON,
         always(UNKNOWN),
-        afterwards=(person.adopt_and_clear,),
+        afterwards=(user_actions.adopt_and_clear,),
     )
     yield Case(
-        "cleared after a kill around the POST was told: nothing is sent",
+        "cleared after a kill around the POST was reported: nothing is sent",
         NOTHING_SENT.in_tries(3),
         always(Video([Step(AFTER_INTENT, KILL_TASK)])),
-        afterwards=(person.clear,),
+        afterwards=(user_actions.clear,),
     )
     yield Case(
-        "released and cleared after a kill around the POST was told: a new video",
+        "released and cleared after a kill around the POST was reported: a new video",
         ONE_VIDEO.in_tries(3),
         always(Video([Step(AFTER_INTENT, KILL_TASK)])),
-        afterwards=(person.release_and_clear,),
+        afterwards=(user_actions.release_and_clear,),
     )
     yield Case(
         "cleared after failure, the video still in the making: the same video",
         ONE_VIDEO.in_tries(5),
         always(Video([Step(AFTER_RECORD, KILL_TASK), *(Step(QUERY, KILL_TASK) for _ in range(3))])),
-        afterwards=(person.clear,),
+        afterwards=(user_actions.clear,),
     )
     yield Case(
         "cleared after the vendor failed the video: a new video",
         TWO_VIDEOS,
         always(Video(faults=[{"on": "create", "fault": "failed_at_once"}])),
-        afterwards=(person.clear,),
+        afterwards=(user_actions.clear,),
     )
     yield from _without_retries()
-    yield from _made_anew()
+    yield from _created_again()
     yield Case(
         "cleared three times by another DAG after an unknown outcome: nothing is sent",
-        PAID_AND_SAID_UNKNOWN.in_tries(4),
+        PAID_AND_UNKNOWN.in_tries(4),
         always(UNKNOWN),
-        afterwards=(person.reset_by_other_dag,),
+        afterwards=(user_actions.reset_by_other_dag,),
         count=1,
         phase="reset by another DAG",
     )
@@ -125,36 +127,36 @@ def _without_retries() -> Iterator[Case]:
     """A record that nobody has looked at since its try was killed."""
     yield Case(
         "cleared after the only try was killed in mid-POST: nothing is sent",
-        PAID_AND_SAID_UNKNOWN,
+        PAID_AND_UNKNOWN,
         always(SENDING),
         dag_id=ONCE,
-        afterwards=(person.clear,),
+        afterwards=(user_actions.clear,),
     )
     yield Case(
         "cleared after the only try was killed after the record: the same video",
         GOES_ON,
         always(PAID),
         dag_id=ONCE,
-        afterwards=(person.clear,),
+        afterwards=(user_actions.clear,),
     )
 
 
-def _made_anew() -> Iterator[Case]:
+def _created_again() -> Iterator[Case]:
     """A record belongs to one run, and not to another one of the same name."""
-    anew = TWO_VIDEOS.in_tries(1)
+    again = TWO_VIDEOS.in_tries(1)
     yield Case(
         "run deleted after the record and made anew, for another request: a new video",
-        anew,
+        again,
         always(PAID),
         dag_id=ONCE,
-        afterwards=(person.delete_and_make_anew,),
+        afterwards=(user_actions.delete_and_recreate,),
     )
     yield Case(
         "run deleted after an unknown outcome and made anew, for another request: a new video",
-        replace(anew, known=False),
+        replace(again, known=False),
         always(UNKNOWN),
         dag_id=ONCE,
-        afterwards=(person.delete_and_make_anew,),
+        afterwards=(user_actions.delete_and_recreate,),
     )
 
 
@@ -174,17 +176,17 @@ def _clears_while_running() -> Iterator[Case]:
 
 
 def clears_of_3_4() -> Iterator[Case]:
-    """Rehearse on 3.3 the clear of Airflow 3.4: it empties the task state store, and the second copy is left."""
+    """The clear of Airflow 3.4, imitated on 3.3: it empties the task state store and leaves the second copy."""
 
-    def case(name: str, expected: Expected, video: Video, deed: Deed) -> Case:
-        return Case(f"cleared as on 3.4 {name}", expected, always(video), dag_id=ONCE_COPY, afterwards=(deed,))
+    def case(name: str, expected: Expected, video: Video, action: Action) -> Case:
+        return Case(f"cleared as on 3.4 {name}", expected, always(video), dag_id=ONCE_COPY, afterwards=(action,))
 
-    yield case("after the record: the same video", GOES_ON, PAID, person.discard_state_and_clear)
+    yield case("after the record: the same video", GOES_ON, PAID, user_actions.discard_state_and_clear)
     yield case(
-        "after a kill in mid-POST: nothing is sent", PAID_AND_SAID_UNKNOWN, SENDING, person.discard_state_and_clear
+        "after a kill in mid-POST: nothing is sent", PAID_AND_UNKNOWN, SENDING, user_actions.discard_state_and_clear
     )
     yield case(
-        "after an unknown outcome: nothing is sent", PAID_AND_SAID_UNKNOWN, UNKNOWN, person.discard_state_and_clear
+        "after an unknown outcome: nothing is sent", PAID_AND_UNKNOWN, UNKNOWN, user_actions.discard_state_and_clear
     )
-    yield case("after an adoption: the same video", GOES_ON, UNKNOWN, person.adopt_then_discard_state_and_clear)
-    yield case("after success: a new video", TWO_VIDEOS, Video(), person.discard_state_of_success_and_clear)
+    yield case("after an adoption: the same video", GOES_ON, UNKNOWN, user_actions.adopt_then_discard_state_and_clear)
+    yield case("after success: a new video", TWO_VIDEOS, Video(), user_actions.discard_state_of_success_and_clear)
