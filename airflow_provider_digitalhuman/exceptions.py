@@ -1,7 +1,7 @@
 """What can go wrong, one class per meaning. The one place that says which of them end Airflow's retries.
 
 No Airflow in here: the classes serve the pure ``api`` package and the hook too. Operators and sensors
-turn them into what Airflow understands with :func:`airflow_provider_digitalhuman.support.compat.airflow_retries`.
+turn them into what Airflow understands with :func:`airflow_provider_digitalhuman.support.retries.airflow_retries`.
 """
 
 from typing import TYPE_CHECKING, ClassVar, Final, Literal

@@ -133,6 +133,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "100000",
                         "default": "1024",
                     },
+                    "preload": {
+                        "description": (
+                            "Load this provider, and the CA file, once in the process that task processes are forked"
+                            " from, before the first fork. Turn it off to have each task process load it by itself."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "boolean",
+                        "example": "False",
+                        "default": "True",
+                    },
                 },
             },
         },

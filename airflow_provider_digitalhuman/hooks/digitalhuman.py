@@ -1,15 +1,20 @@
 """The hook: one Airflow connection, and what the API can be asked through it."""
 
-import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseHook
 
 from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
+from airflow_provider_digitalhuman.api.reader import read_create, read_query, unknown_with_ids
+from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.connection.form import form_widgets, ui_field_behaviour
+from airflow_provider_digitalhuman.connection.outcome import outcome_of
+from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -20,16 +25,29 @@ from airflow_provider_digitalhuman.exceptions import (
     SubmissionUnknownError,
     VideoTaskNotFoundError,
 )
-from airflow_provider_digitalhuman.support.compat import final_if_unknown
+from airflow_provider_digitalhuman.hooks.observer import (
+    LastOutcome,
+    SubmissionObserver,
+    write_down,
+    write_down_if_possible,
+)
+from airflow_provider_digitalhuman.hooks.recorded_submission import create_recorded
+from airflow_provider_digitalhuman.support.arguments import DEFAULT_CONN_ID
+from airflow_provider_digitalhuman.support.compat import heartbeat_timeout
+from airflow_provider_digitalhuman.support.connections import connection_is_absent
+from airflow_provider_digitalhuman.support.logs import Log
+from airflow_provider_digitalhuman.support.retries import final_if_unknown
+from airflow_provider_digitalhuman.waiting.decision import checked_video_task_id
 
+# connection.transport brings the HTTP library, which parsing a DAG file does not need: imported where it is used.
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Connection, Context
 
     from airflow_provider_digitalhuman.api.answer import Answer
     from airflow_provider_digitalhuman.api.request import VideoRequest
-    from airflow_provider_digitalhuman.api.response import VideoTask
-    from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
     from airflow_provider_digitalhuman.connection.transport import RequestMonitor, Transport, TransportError
+
+__all__ = ["DigitalHumanHook"]
 
 SUBMIT_BACKOFF: Final = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further POST after one that was provably not accepted."""
@@ -42,43 +60,6 @@ QUERY_BACKOFF: Final = (1.0, 2.0, 4.0)
 """Seconds before each further query after one that told nothing about the task."""
 
 
-class SubmissionObserver(Protocol):
-    """Who keeps book of a submission; told of every step around each POST, before the next one is taken."""
-
-    def sending(self) -> None:
-        """The POST is about to leave. An exception raised in here keeps it from leaving."""
-
-    def not_accepted(self, why: DigitalHumanError) -> None:
-        """The POST was provably not accepted."""
-
-    def outcome_unknown(self, why: SubmissionUnknownError) -> None:
-        """The POST left, and it cannot be told whether it was accepted. May raise ``why`` anew, with more in it."""
-
-    def accepted(self, task: "VideoTask") -> None:
-        """The API took the task and named its ID."""
-
-
-class _Outcome:
-    """Remembers, within one call, what became of its last POST."""
-
-    def __init__(self) -> None:
-        self.is_open = False
-        self.known = ""
-        self.video_task_id: str | None = None
-
-    def sending(self) -> None:
-        self.is_open = False
-
-    def not_accepted(self, why: DigitalHumanError) -> None:
-        self.is_open = False
-
-    def outcome_unknown(self, why: SubmissionUnknownError) -> None:
-        self.is_open, self.known, self.video_task_id = True, str(why), why.video_task_id
-
-    def accepted(self, task: "VideoTask") -> None:
-        self.is_open, self.known, self.video_task_id = True, "The video was accepted.", task.id
-
-
 class DigitalHumanHook(BaseHook):
     """Submits lip-sync videos to the DigitalHuman API and asks for them.
 
@@ -89,7 +70,7 @@ class DigitalHumanHook(BaseHook):
     """
 
     conn_name_attr = "digitalhuman_conn_id"
-    default_conn_name = "digitalhuman_default"
+    default_conn_name = DEFAULT_CONN_ID
     conn_type = "digitalhuman"
     hook_name = "DigitalHuman"
 
@@ -107,26 +88,31 @@ class DigitalHumanHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return the connection form's standard fields, for Airflow below 3.2 (later: ``get_provider_info``)."""
-        from airflow_provider_digitalhuman.connection.form import ui_field_behaviour
-
         return ui_field_behaviour()
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the connection form's extra fields, for Airflow below 3.2 (later: ``get_provider_info``)."""
-        from airflow_provider_digitalhuman.connection.form import form_widgets
-
         return form_widgets()
 
     @cached_property
-    def settings(self) -> "ConnectionSettings":
+    def settings(self) -> ConnectionSettings:
         """The connection, read and checked once.
 
         :raises InvalidConnectionError: naming the field, the value and the cure.
         """
-        from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
+        return ConnectionSettings.from_connection(self._look_up())
 
-        return ConnectionSettings.from_connection(self.get_connection(self.digitalhuman_conn_id))
+    def _look_up(self) -> "Connection":
+        try:
+            return self.get_connection(self.digitalhuman_conn_id)
+        except Exception as error:
+            if not connection_is_absent(self.digitalhuman_conn_id):
+                raise
+            raise InvalidConnectionError(
+                f"digitalhuman_conn_id={self.digitalhuman_conn_id!r} cannot be used: Airflow has no connection of this"
+                " ID. Create it with the type DigitalHuman, or correct the ID, then clear the task; nothing was sent."
+            ) from error
 
     @cached_property
     def _transport(self) -> "Transport":
@@ -155,7 +141,7 @@ class DigitalHumanHook(BaseHook):
         observer: SubmissionObserver | None = None,
         *,
         context: "Context | None" = None,
-    ) -> "VideoTask":
+    ) -> VideoTask:
         """Submit one video: a **paid** POST.
 
         With ``context`` it is safe to be called from a task with retries: the task instance keeps the same record of
@@ -192,12 +178,10 @@ class DigitalHumanHook(BaseHook):
         with final_if_unknown():
             if context is None:
                 return self._submit_unrecorded(request)
-            from airflow_provider_digitalhuman.hooks.recorded_submission import create_recorded
-
             return create_recorded(self, request, context)
 
-    def _submit_unrecorded(self, request: "VideoRequest") -> "VideoTask":
-        outcome = _Outcome()
+    def _submit_unrecorded(self, request: "VideoRequest") -> VideoTask:
+        outcome = LastOutcome()
         try:
             return self._submit(request, outcome)
         except AirflowTaskTimeout as error:
@@ -205,48 +189,41 @@ class DigitalHumanHook(BaseHook):
                 raise SubmissionUnknownError(f"{error} {outcome.known}", video_task_id=outcome.video_task_id) from error
             raise
 
-    def _submit(self, request: "VideoRequest", observer: SubmissionObserver | None) -> "VideoTask":
+    def _submit(self, request: "VideoRequest", observer: SubmissionObserver) -> VideoTask:
         request.check_reachable_from(self.settings.base_url)
         _ = self._transport  # what is wrong with the connection is reported before anything is written down
         return _with_backoff(
             lambda: self._submit_once(request, observer),
             (ServiceUnreachableError, RateLimitError),
             SUBMIT_BACKOFF,
-            self._tell,
+            self.log,
         )
 
-    def _submit_once(self, request: "VideoRequest", observer: SubmissionObserver | None) -> "VideoTask":
-        from airflow_provider_digitalhuman.connection.outcome import outcome_of
+    def _submit_once(self, request: "VideoRequest", observer: SubmissionObserver) -> VideoTask:
         from airflow_provider_digitalhuman.connection.transport import RequestMonitor
-        from airflow_provider_digitalhuman.support.compat import heartbeat_timeout
 
         monitor = RequestMonitor(latest_first_byte=time.time() + min(LONGEST_START, heartbeat_timeout() / 2))
         intent_written = False
         try:
-            if observer:
-                observer.sending()
+            observer.sending()
             intent_written = True
-            task = self._send(request, monitor)
+            answer = self._post(request, monitor)
+            with self._refused_key_names_connection():
+                task = read_create(answer, request.video_url)
         except BaseException as error:
             outcome = outcome_of(error, monitor, request)
             as_designed = outcome is error or (monitor.request_left and isinstance(error, Exception))
             if as_designed and intent_written:
-                _write_down(outcome, observer)
+                write_down(outcome, observer)
             else:
-                self._write_down_if_possible(outcome, observer)
+                write_down_if_possible(outcome, observer, self.log)
             if outcome is not error and as_designed and isinstance(outcome, DigitalHumanError):
                 raise outcome from error
             raise
-        _write_down(task, observer)
+        write_down(task, observer)
         return task
 
-    def _send(self, request: "VideoRequest", monitor: "RequestMonitor") -> "VideoTask":
-        from airflow_provider_digitalhuman.api.reader import read_create
-
-        return read_create(self._post(request, monitor), request.video_url)
-
     def _post(self, request: "VideoRequest", monitor: "RequestMonitor") -> "Answer":
-        from airflow_provider_digitalhuman.api.reader import unknown_with_ids
         from airflow_provider_digitalhuman.connection.transport import TransportError
 
         try:
@@ -258,18 +235,7 @@ class DigitalHumanHook(BaseHook):
                 f"The API at {self.settings.base_url} could not be reached, nothing was sent: {error}. {error.cure}"
             ) from error
 
-    def _write_down_if_possible(
-        self, outcome: "VideoTask | DigitalHumanError", observer: SubmissionObserver | None
-    ) -> None:
-        """Write down the outcome of a submission that something else ends: that is what is raised then."""
-        known = outcome if isinstance(outcome, DigitalHumanError) else f"video task {outcome.id} was accepted."
-        self.log.warning("The submission was interrupted. What is known of it: %s", known)
-        try:
-            _write_down(outcome, observer)
-        except Exception as error:
-            self.log.warning("%s", error)
-
-    def get_video(self, video_task_id: str, sent_video_url: str | None = None) -> "VideoTask":
+    def get_video(self, video_task_id: str, sent_video_url: str | None = None) -> VideoTask:
         """Ask for the state of a video: free of charge, repeated a few times where the answer told nothing.
 
         :param video_task_id: the vendor's task ID.
@@ -279,10 +245,10 @@ class DigitalHumanHook(BaseHook):
         """
         transient = (QueryError, RateLimitError, AuthenticationError, VideoTaskNotFoundError)
         return _with_backoff(
-            lambda: self.query_video(video_task_id, sent_video_url), transient, QUERY_BACKOFF, self._tell
+            lambda: self.query_video(video_task_id, sent_video_url), transient, QUERY_BACKOFF, self.log
         )
 
-    def query_video(self, video_task_id: str, sent_video_url: str | None = None) -> "VideoTask":
+    def query_video(self, video_task_id: str, sent_video_url: str | None = None) -> VideoTask:
         """Ask once for the state of a video; what to make of a failure is the caller's to decide.
 
         After a refused key the next call reads the connection again: the key may have been replaced.
@@ -291,21 +257,23 @@ class DigitalHumanHook(BaseHook):
         :raises InvalidRequestError: for what can be no task ID; nothing was sent.
         :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: see :func:`read_query`.
         """
-        from airflow_provider_digitalhuman.api.reader import read_query
-        from airflow_provider_digitalhuman.waiting.decision import checked_video_task_id
-
         asked = checked_video_task_id(video_task_id)
         if self._key_refused:
             self._look_up_again()
+        answer = self._query(asked)
+        with self._refused_key_names_connection():
+            return read_query(answer, asked, sent_video_url)
+
+    @contextmanager
+    def _refused_key_names_connection(self) -> Iterator[None]:
+        """Have the next query look the connection up again after a refused key, and name it in the error."""
         try:
-            return read_query(self._query(asked), asked, sent_video_url)
-        except AuthenticationError:
+            yield
+        except AuthenticationError as error:
             self._key_refused = True
-            raise
+            raise AuthenticationError(f"{error} It is the key of connection {self.digitalhuman_conn_id!r}.") from None
 
     def _look_up_again(self) -> None:
-        from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
-
         try:
             connection = self.get_connection(self.digitalhuman_conn_id)
         except Exception as error:  # Airflow says "not found" also when it could not look; the old key may still do
@@ -343,13 +311,8 @@ class DigitalHumanHook(BaseHook):
             return False, f"There was no answer from {base_url}: {error}. {error.cure}"
         return _judge_test_answer(answer)
 
-    def _tell(self, error: DigitalHumanError, delay: float) -> None:
-        self.log.warning("%s Trying again in %.1f s.", error, delay)
-
 
 def _judge_test_answer(answer: "Answer") -> tuple[bool, str]:
-    from airflow_provider_digitalhuman.api.reader import read_query
-
     try:
         read_query(answer, "connection test")
     except AuthenticationError:
@@ -373,48 +336,21 @@ def _unknown_outcome(error: "TransportError") -> str:
     )
 
 
-def _write_down(outcome: "VideoTask | DigitalHumanError", observer: SubmissionObserver | None) -> None:
-    """Have the outcome of a POST written down, also where Airflow's time-out interrupts just that."""
-    if observer is None:
-        return
-    try:
-        _report(outcome, observer)
-    except Exception:
-        raise
-    except BaseException:
-        with contextlib.suppress(Exception):
-            _report(outcome, observer)
-        raise
-
-
-def _report(outcome: "VideoTask | DigitalHumanError", observer: SubmissionObserver) -> None:
-    if isinstance(outcome, SubmissionUnknownError):
-        observer.outcome_unknown(outcome)
-    elif isinstance(outcome, DigitalHumanError):
-        observer.not_accepted(outcome)
-    else:
-        observer.accepted(outcome)
-
-
 def _with_backoff(
-    attempt: Callable[[], "VideoTask"],
+    attempt: Callable[[], VideoTask],
     transient: tuple[type[DigitalHumanError], ...],
     backoff: tuple[float, ...],
-    tell: Callable[[DigitalHumanError, float], None],
-) -> "VideoTask":
+    log: Log,
+) -> VideoTask:
     """Call ``attempt`` until it returns; after a transient error wait, as long as the server or ``backoff`` says."""
-    for delay in _jittered(backoff):
+    for pause in backoff:
+        delay = pause * (1 + secrets.randbelow(1000) / 2000)  # so that tasks which failed together do not come together
         try:
             return attempt()
         except transient as error:
             asked = getattr(error, "retry_after", None) or 0.0
             if asked > LONGEST_RETRY_AFTER:
                 raise
-            tell(error, max(delay, asked))
+            log.warning("%s Trying again in %.1f s.", error, max(delay, asked))
             time.sleep(max(delay, asked))
     return attempt()
-
-
-def _jittered(backoff: tuple[float, ...]) -> Iterator[float]:
-    for delay in backoff:
-        yield delay * (1 + secrets.randbelow(1000) / 2000)

@@ -178,7 +178,7 @@ class VariableRecordStore(_NoteVariable):
     def end(self, value: Mapping[str, Any]) -> None:
         """Remove the Variable; the next record of this task instance is that of a new video."""
         if compat.read_variable(self._record_key) == self._seen:
-            compat.delete_variable_on_success(self._record_key)
+            compat.delete_variable(self._record_key, with_success=True)
 
 
 class MemoryRecordStore:

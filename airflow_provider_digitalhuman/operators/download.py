@@ -1,22 +1,37 @@
 """The operator that archives a finished video."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_digitalhuman.archive.destination import check_destination
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
-from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
-from airflow_provider_digitalhuman.support.compat import airflow_retries, refuse_multiple_outputs
-from airflow_provider_digitalhuman.support.lineage import LineageFacts, OpenLineageMixin
-from airflow_provider_digitalhuman.support.templates import TemplateFields, is_rendered_later
+from airflow_provider_digitalhuman.support.arguments import (
+    DEFAULT_CONN_ID,
+    errors_name_task,
+    path_text,
+    refuse_multiple_outputs,
+)
+from airflow_provider_digitalhuman.support.lineage import OpenLineageMixin
+from airflow_provider_digitalhuman.support.lineage_facts import LineageFacts
+from airflow_provider_digitalhuman.support.retries import airflow_retries
+from airflow_provider_digitalhuman.support.templates import (
+    RenderedAsText,
+    is_rendered_later,
+    refuse_number_of_native_rendering,
+)
 
+# What a run needs, and parsing a DAG file does not, is imported by `execute`.
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from os import PathLike
+
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
     from airflow_provider_digitalhuman.operators.delivery import Delivery
 
 
-class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
+class DownloadDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOperator):
     """Store a finished video in your own storage, whole and verified.
 
     Asks the API for a fresh URL, streams the file in constant memory, verifies its MD5 and publishes it in one step.
@@ -36,43 +51,48 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
     :raises InvalidRequestError: when the DAG is parsed, for a literal that cannot be used.
     """
 
-    template_fields = TemplateFields("video_task_id", "destination", "storage_conn_id", "digitalhuman_conn_id")
+    template_fields: Sequence[str] = ("video_task_id", "destination", "storage_conn_id", "digitalhuman_conn_id")
+    text_fields = ("video_task_id",)
     ui_color = "#e8def8"
 
     def __init__(
         self,
         *,
         video_task_id: str,
-        destination: str,
+        destination: "str | PathLike[str] | ObjectStoragePath",
         storage_conn_id: str | None = None,
         overwrite: bool = False,
         max_bytes: int | None = None,
-        digitalhuman_conn_id: str = DigitalHumanHook.default_conn_name,
+        digitalhuman_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.video_task_id = video_task_id
-        self.destination = destination
+        self.destination = path_text(destination)
         self.storage_conn_id = storage_conn_id
         self.overwrite = overwrite
         self.max_bytes = max_bytes
         self.digitalhuman_conn_id = digitalhuman_conn_id
         self._delivery: Delivery | None = None
-        self._refuse_bad_literals()
+        with errors_name_task(self.task_id):
+            self._refuse_bad_literals()
 
     def execute(self, context: "Context") -> str:
         """Store the video and return its final path."""
+        from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
         from airflow_provider_digitalhuman.operators.delivery import Delivery
         from airflow_provider_digitalhuman.support.metrics import report, video_metrics
         from airflow_provider_digitalhuman.waiting.decision import checked_video_task_id
 
         with airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
-            ti, delivery = context["ti"], Delivery(hook, checked_video_task_id(self.video_task_id))
+            ti = context["ti"]
+            refuse_number_of_native_rendering(self, "video_task_id", ti.map_index)
+            delivery = Delivery(hook, checked_video_task_id(self.video_task_id))
             self._delivery = delivery
             try:
                 archived = delivery.run(
                     context,
-                    self.destination,
+                    path_text(self.destination),
                     outlets=self.outlets,
                     storage_conn_id=self.storage_conn_id,
                     overwrite=self.overwrite,
@@ -96,8 +116,6 @@ class DownloadDigitalHumanVideoOperator(OpenLineageMixin, BaseOperator):
         )
 
     def _refuse_bad_literals(self) -> None:
-        from airflow_provider_digitalhuman.archive.destination import check_destination
-
         refuse_multiple_outputs(self)
         if not is_rendered_later(self.destination):
             check_destination(self.destination)

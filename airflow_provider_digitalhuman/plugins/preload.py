@@ -1,44 +1,32 @@
-"""What each task process needs, loaded once in the process that they are forked from.
+"""Loads this provider once in the process that task processes are forked from.
 
 Airflow forks a process for every task and every parsing of a DAG file. Each would import this provider and read the CA
-file anew, and be as long about it as about all else that it does for a video.
+file anew, and take as long for it as for all else that it does for a video.
 """
 
 import logging
 import os
 from functools import cache
-from importlib import import_module
-from typing import Any, Final
+from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowPlugin
+from airflow.providers.common.compat.sdk import AirflowPlugin, conf
 
-MODULES: Final = (
-    "operators.digitalhuman",
-    "sensors.digitalhuman",
-    "hooks.recorded_submission",
-    "ledger.fingerprint_legacy",
-    "ledger.signature_warning",
-    "connection.outcome",
-    "connection.settings",
-    "connection.transport",
-    "triggers.digitalhuman",
-    "triggers.events",
-    "support.metrics",
-)
-"""With what they import: whatever of this provider a task loads that makes a video or waits for one. Not what reads and
-writes files: it brings large libraries, and takes much longer than to import them."""
 _log = logging.getLogger(__name__)
 
 
 class DigitalHumanPreloadPlugin(AirflowPlugin):
-    """Loads before the first fork. A process that forks none, as a task's own mostly does, is spared."""
+    """Loads before the first fork. A process that forks none, as a task's own mostly does, loads nothing.
+
+    ``[digitalhuman] preload = False`` in Airflow's configuration turns it off; each task process then loads by itself.
+    """
 
     name = "digitalhuman_preload"
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:
         """Have :func:`preload` called in time (Airflow calls this; 3.x once for each of its two plugin managers)."""
-        _preload_before_forks()
+        if conf.getboolean("digitalhuman", "preload", fallback=True):
+            _preload_before_forks()
 
 
 @cache
@@ -48,12 +36,8 @@ def _preload_before_forks() -> None:
 
 @cache
 def preload() -> None:
-    """Load the modules, and the CA file that connections trust which name none. Trouble in here fails nothing."""
+    """Import :mod:`~airflow_provider_digitalhuman.plugins.preloaded`. A failure in there is only logged."""
     try:
-        for name in MODULES:
-            import_module(f"airflow_provider_digitalhuman.{name}")
-        from airflow_provider_digitalhuman.connection.tls import tls_context
-
-        tls_context(verify=True)
+        from airflow_provider_digitalhuman.plugins import preloaded  # noqa: F401  # not before the first fork
     except Exception as error:
         _log.warning("airflow-provider-digitalhuman could not be loaded in advance, so each task will try: %s", error)

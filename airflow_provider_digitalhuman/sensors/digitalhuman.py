@@ -15,17 +15,22 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_digitalhuman.exceptions import DigitalHumanError, InvalidRequestError, WaitTimeoutError
+from airflow_provider_digitalhuman.exceptions import DigitalHumanError, WaitTimeoutError
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
-from airflow_provider_digitalhuman.support.compat import (
-    HAS_START_FROM_TRIGGER,
-    airflow_retries,
+from airflow_provider_digitalhuman.support.arguments import (
+    checked_seconds,
     ends_from_trigger,
-    first_rescheduled_at,
+    errors_name_task,
     refuse_what_only_a_worker_does,
+)
+from airflow_provider_digitalhuman.support.compat import HAS_START_FROM_TRIGGER, first_rescheduled_at
+from airflow_provider_digitalhuman.support.links import DigitalHumanVideoLink, push_video_link
+from airflow_provider_digitalhuman.support.retries import airflow_retries
+from airflow_provider_digitalhuman.support.templates import (
+    RenderedAsText,
+    refuse_number_of_native_rendering,
     template_for_triggerer,
 )
-from airflow_provider_digitalhuman.support.links import DigitalHumanVideoLink, push_video_link
 from airflow_provider_digitalhuman.waiting.decision import (
     Done,
     Failed,
@@ -35,8 +40,11 @@ from airflow_provider_digitalhuman.waiting.decision import (
     query_outcome,
 )
 
+# The trigger brings Airflow's part for the triggerer, which parsing a DAG file does not need: imported where used.
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+__all__ = ["DigitalHumanVideoSensor"]
 
 RESCHEDULE_INTERVAL: Final = 60.0
 """Seconds between two pokes in reschedule mode, each of which starts a process; Airflow's own default."""
@@ -45,7 +53,7 @@ SHORTEST_RESCHEDULE: Final = 10.0
 within 5 s, because the end of the worker's process is noticed that late (apache/airflow issue 66374)."""
 
 
-class DigitalHumanVideoSensor(BaseSensorOperator):
+class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
     """Wait until a video is made, and return its task (``id``, ``status``, ``video_url``, ``md5``, ...) as a dict.
 
     The modes ``poke``, ``reschedule`` and deferrable end alike: same result, same errors, same messages. A video that
@@ -69,12 +77,13 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         a worker; with ``start_from_trigger``, no worker is needed at all. Airflow then announces no outlets and runs no
         success callback, so ``outlets`` and ``on_success_callback`` are refused. Below Airflow 3.3, and with
         ``do_xcom_push=False``, a worker ends the task.
-    :param poke_interval: seconds between two queries. None: 5 to 10 as the vendor asks, growing with the task's age;
-        60 in reschedule mode. A number is taken as it is (10 at least in reschedule mode), except when deferrable:
-        then it is spread by a third and grows, up to four times.
+    :param poke_interval: seconds or a timedelta between two queries. None: 5 to 10 as the vendor asks, growing with the
+        task's age; 60 in reschedule mode. A number is taken as it is (10 at least in reschedule mode), except when
+        deferrable: then it is spread by a third and grows, up to four times.
     """
 
     template_fields: Sequence[str] = ("video_task_id", "digitalhuman_conn_id")
+    text_fields = ("video_task_id",)
     operator_extra_links = (DigitalHumanVideoLink(),)
     ui_color = "#e8def8"
 
@@ -87,19 +96,23 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
         poke_interval: timedelta | float | None = None,
+        timeout: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=RESCHEDULE_INTERVAL if poke_interval is None else poke_interval, **kwargs)
+        with errors_name_task(kwargs.get("task_id", "?")):
+            interval = None if poke_interval is None else checked_seconds("poke_interval", poke_interval)
+            if timeout is not None:
+                kwargs["timeout"] = checked_seconds("timeout", timeout, zero_allowed=True)
+        super().__init__(poke_interval=RESCHEDULE_INTERVAL if interval is None else interval, **kwargs)
         self.video_task_id = video_task_id
         self.digitalhuman_conn_id = digitalhuman_conn_id
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
         self.end_from_trigger = end_from_trigger
-        refuse_what_only_a_worker_does(self)
-        self._own_interval = None if poke_interval is None else float(self.poke_interval)
-        if self._own_interval == 0:
-            raise InvalidRequestError("poke_interval=0 cannot be used: give a positive number of seconds.")
+        with errors_name_task(self.task_id):
+            refuse_what_only_a_worker_does(self)
+        self._own_interval = interval
         self._wait: VideoWait | None = None
         self._hook: DigitalHumanHook
         self._next_in = float(self.poke_interval)
@@ -111,6 +124,8 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         started_at = time.time()
         if not self.deferrable:
             push_video_link(context["ti"])
+        with self._as_a_sensor():
+            refuse_number_of_native_rendering(self, "video_task_id", context["ti"].map_index)
         with DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             self._hook = hook
             if not self.deferrable:
@@ -138,21 +153,31 @@ class DigitalHumanVideoSensor(BaseSensorOperator):
         return PokeReturnValue(is_done=False)
 
     def execute_complete(self, context: "Context", event: Any) -> dict[str, Any]:
-        """Return the completed task that the trigger's event brings, or raise the error that it brings."""
-        from airflow_provider_digitalhuman.triggers.events import task_of
+        """Return the completed task that the trigger's event brings, or that a last look finds; raise what ended it."""
+        from airflow_provider_digitalhuman.triggers.last_look import end_of_wait
 
-        with self._as_a_sensor():
-            task = task_of(event)
+        with self._as_a_sensor(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
+            task = end_of_wait(event, str(self.video_task_id), lambda: hook.query_video(self.video_task_id))
         self.log.info("Video task %s is completed.", task.id)
         return task.to_dict()
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: "Context") -> Any:
-        """Go on after a deferral (Airflow calls this); a skip keeps its message, which ``soft_fail`` takes away."""
+        """Go on after a deferral, also where the triggerer could not wait to the end (Airflow calls this).
+
+        A skip keeps its message, which ``soft_fail`` takes away.
+        """
+        from airflow_provider_digitalhuman.triggers.last_look import TRIGGER_FAILED, event_of_failed_trigger
+
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException as skip:
-            told = skip.__cause__ if isinstance(skip.__cause__, AirflowSkipException) else skip
-            raise told from told.__cause__
+            if next_method != TRIGGER_FAILED:
+                own = skip.__cause__ if isinstance(skip.__cause__, AirflowSkipException) else skip
+                raise own from own.__cause__
+        except Exception:
+            if next_method != TRIGGER_FAILED:
+                raise
+        return self.execute_complete(context, event_of_failed_trigger(next_kwargs, str(self.video_task_id)))
 
     def _new_wait(self, started_at: float) -> VideoWait:
         interval = self._own_interval

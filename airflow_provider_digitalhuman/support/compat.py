@@ -1,19 +1,11 @@
-"""Every difference between the Airflow versions that this provider runs on, and the way into Airflow's retries."""
+"""Every difference between the Airflow versions that this provider runs on."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final
 
 from airflow import __version__ as airflow_version
-from airflow.providers.common.compat.sdk import AirflowFailException, conf
-
-from airflow_provider_digitalhuman.exceptions import (
-    DigitalHumanError,
-    InvalidRequestError,
-    RequestChangedError,
-    SubmissionUnknownError,
-)
+from airflow.providers.common.compat.sdk import conf
 
 AIRFLOW: Final = tuple(int(part) for part in airflow_version.split(".")[:2])
 HAS_TASK_STATE_STORE: Final = AIRFLOW >= (3, 3)
@@ -26,50 +18,6 @@ CLEAR_DISCARDS_TASK_STATE: Final = AIRFLOW >= (3, 4)
 LEDGER_OPTIONS: Final = ("--local",) if AIRFLOW < (3, 0) else ()
 """What the ledger command needs here: the REST API of Airflow 2 is closed by default, and clears no mapped task."""
 _AIRFLOWS_OWN: Final = "airflow.state.metastore.MetastoreBackend"
-
-
-@contextmanager
-def airflow_retries(*retried: type[DigitalHumanError]) -> Iterator[None]:
-    """Let an error of this provider end Airflow's retries where its class says that another try could not help.
-
-    :param retried: classes that the DAG author wants to be retried all the same.
-    :raises AirflowFailException: in place of such an error, with its message, and with it as the cause; see also
-        :func:`final_if_unknown`.
-    """
-    try:
-        yield
-    except DigitalHumanError as error:
-        if not error.ends_retries or isinstance(error, retried):
-            raise
-        with final_if_unknown():
-            if isinstance(error, SubmissionUnknownError | RequestChangedError):
-                raise
-        raise AirflowFailException(str(error)) from error
-
-
-class FinalSubmissionUnknownError(SubmissionUnknownError, AirflowFailException):
-    """The same error for code that does not go through this provider's operators: Airflow does not retry it either."""
-
-
-class FinalRequestChangedError(RequestChangedError, AirflowFailException):
-    """Likewise."""
-
-
-@contextmanager
-def final_if_unknown() -> Iterator[None]:
-    """Let an error after which no retry may pay end Airflow's retries wherever it is raised.
-
-    Each in one traceback: what led to it is in the task's log.
-
-    :raises FinalSubmissionUnknownError: in place of a :class:`SubmissionUnknownError`, of which it is one.
-    :raises FinalRequestChangedError: likewise.
-    """
-    try:
-        yield
-    except SubmissionUnknownError as error:
-        raise FinalSubmissionUnknownError(str(error), video_task_id=error.video_task_id) from None
-    except RequestChangedError as error:
-        raise FinalRequestChangedError(str(error)) from None
 
 
 def heartbeat_timeout() -> float:
@@ -99,62 +47,6 @@ def first_rescheduled_at(sensor: Any, context: Any) -> float | None:
         first_try = (ti.max_tries or 0) - (sensor.retries or 0) + 1
         moment = _orig_start_date(ti.dag_id, ti.task_id, ti.run_id, ti.map_index, first_try)
     return moment.timestamp() if moment else None
-
-
-def template_for_triggerer(value: Any) -> str | None:
-    """Return ``value`` as a template that Airflow's triggerer can render (3.3 and later), None where there is none.
-
-    There, an ``xcom_pull`` without ``map_indexes`` waits for ever: the triggerer has no answer to its request.
-    """
-    from airflow.sdk.definitions.xcom_arg import PlainXComArg
-
-    if isinstance(value, PlainXComArg):
-        task = value.operator
-        if task.is_mapped or task.get_closest_mapped_task_group() is not None:
-            return None
-        return f"{{{{ ti.xcom_pull(task_ids={task.task_id!r}, key={value.key!r}, map_indexes=-1) }}}}"
-    if isinstance(value, str) and ("xcom_pull" not in value or "map_indexes" in value):
-        return value
-    return None
-
-
-def refuse_what_only_a_worker_does(task: Any) -> None:
-    """Check the arguments of a task that may end in the triggerer.
-
-    :raises InvalidRequestError: if something of it would not be done there, or if the task does not wait at all.
-    """
-    waits = getattr(task, "wait_for_completion", True)  # a sensor always does
-    for option, given in (("wait_for_completion", waits), ("deferrable", task.deferrable)):
-        if task.end_from_trigger and not given:
-            raise InvalidRequestError(
-                f"end_from_trigger=True cannot be used without {option}=True: without it the task never goes to"
-                f" the triggerer. Set {option}=True, or leave end_from_trigger out."
-            )
-    for option in ("destination", "outlets", "on_success_callback"):
-        if task.end_from_trigger and getattr(task, option, None):
-            raise InvalidRequestError(
-                f"end_from_trigger=True cannot be used with {option}, which only a worker sees to:"
-                " leave one of them out."
-            )
-
-
-def refuse_multiple_outputs(task: Any) -> None:
-    """Check a task that returns a string: Airflow would fail it afterwards, at every try.
-
-    :raises InvalidRequestError: if Airflow is to push the keys of what it returns.
-    """
-    if task.multiple_outputs:
-        raise InvalidRequestError(
-            "multiple_outputs=True cannot be used: this task returns a string, not a dict. Leave it out, or set"
-            " multiple_outputs=False where default_args sets it."
-        )
-
-
-def ends_from_trigger(task: Any) -> bool:
-    """Tell whether the triggerer is to end ``task``: it was asked for, and nothing that a worker does is lost by it."""
-    if not (task.end_from_trigger and HAS_END_FROM_TRIGGER):
-        return False
-    return bool(task.do_xcom_push and not task.multiple_outputs)
 
 
 def keeps_record_copy() -> bool:
@@ -233,7 +125,9 @@ def _read_variable_2(key: str) -> str | None:
 def is_current_try(ti: Any) -> bool:
     """Tell whether Airflow takes this try for the running one (below 3.3; from there on its API refuses any other)."""
     if AIRFLOW < (3, 0):
-        return bool(_running_try_2(ti) == ti.try_number)
+        running = _running_try_2(ti)
+        # Without a job of its own: `dag.test()` or `airflow tasks test`, which write no state, and give up no try.
+        return bool(running == ti.try_number or (running is None and ti.job_id is None))
     return _state_3(ti) == "running"
 
 
@@ -271,16 +165,12 @@ def write_variable(key: str, text: str, description: str) -> None:
     Variable.set(key, text, description=description)
 
 
-def delete_variable(key: str) -> None:
-    """Delete an Airflow Variable if there is one."""
-    from airflow.providers.common.compat.sdk import Variable
+def delete_variable(key: str, *, with_success: bool = False) -> None:
+    """Delete an Airflow Variable if there is one.
 
-    Variable.delete(key)
-
-
-def delete_variable_on_success(key: str) -> None:
-    """Delete an Airflow Variable if there is one; for a task's success callback."""
-    if AIRFLOW < (3, 0):
+    :param with_success: for a task's success callback: on Airflow 2 in the transaction in which it writes the success.
+    """
+    if with_success and AIRFLOW < (3, 0):
         _delete_variable_2(key)
         return
     from airflow.providers.common.compat.sdk import Variable

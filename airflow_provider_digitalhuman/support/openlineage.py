@@ -15,7 +15,7 @@ from airflow.providers.openlineage.extractors import OperatorLineage
 
 from airflow_provider_digitalhuman.api.endpoints import result_url
 from airflow_provider_digitalhuman.api.urls import web_url
-from airflow_provider_digitalhuman.support.lineage import LineageFacts
+from airflow_provider_digitalhuman.support.lineage_facts import LineageFacts
 from airflow_provider_digitalhuman.support.metrics import cost_fields
 
 RUN_FACET: Final = "digitalhuman_video"

@@ -1,9 +1,12 @@
-"""What an operator can know of its arguments when the DAG file is parsed, and which of them are templated."""
+"""Templated arguments: what is known of them when the DAG file is parsed, and how they are rendered."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+
+from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 
 _LITERALS: Final = int | float | list | dict | tuple | None
+_MARK: Final = "?"
+"""Makes a rendered text no literal of Python, so that native rendering leaves it alone."""
 
 
 def is_rendered_later(value: Any) -> bool:
@@ -13,20 +16,59 @@ def is_rendered_later(value: Any) -> bool:
     return not isinstance(value, _LITERALS)
 
 
-class TemplateFields:
-    """``template_fields`` without those that are None: the class tells all its names, a task those that it uses.
+class RenderedAsText:
+    """Mixin for operators: some fields stay the text that was rendered, also with native rendering.
 
-    Airflow does some work for each name, when the DAG is parsed and again in every task process (3.3 builds a
-    validator of pydantic's for each), and would show a None for it.
-
-    :param names: all templated arguments.
+    With ``render_template_as_native_obj=True`` Airflow evaluates a rendered text as a literal of Python: the ID
+    ``20250101_0007`` would become the number 202501010007, and ``0x1F`` would become 31.
     """
 
-    def __init__(self, *names: str) -> None:
-        self._names = names
+    text_fields: ClassVar[tuple[str, ...]]
+    """Names of these fields."""
 
-    def __get__(self, task: Any, owner: Any = None) -> Sequence[str]:
-        """Return the names; while a task is being made, only what it has so far."""
-        if task is None:
-            return self._names
-        return tuple([name for name in self._names if getattr(task, name, None) is not None])
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Render all fields as Airflow does, and those that came out as a number or tuple once more as text."""
+        templates = {name: getattr(self, name) for name in self.text_fields}
+        super().render_template_fields(context, jinja_env)  # type: ignore[misc]  # the operator's
+        for name, template in templates.items():
+            if isinstance(template, str) and _may_have_been_text(getattr(self, name)):
+                text: str = self.render_template(template + _MARK, context, jinja_env)  # type: ignore[attr-defined]
+                setattr(self, name, text.removesuffix(_MARK))
+
+
+def refuse_number_of_native_rendering(task: Any, field: str, map_index: int | None) -> None:
+    """Refuse a number in a mapped task, whose fields Airflow renders without asking the operator.
+
+    :raises InvalidRequestError: naming native rendering, where nobody can tell which text the number was.
+    """
+    value, dag = getattr(task, field), task.get_dag()
+    native = getattr(task, "render_template_as_native_obj", None)  # the task's own: Airflow 3.3 and later
+    if native is None:
+        native = dag is not None and dag.render_template_as_native_obj
+    if native and map_index is not None and map_index >= 0 and _may_have_been_text(value):
+        raise InvalidRequestError(
+            f"{field}={value!r} cannot be used: render_template_as_native_obj=True has made a number of a text, and"
+            f" which text that was cannot be known. Give {field} as the output of a task (create.output), or map over"
+            " it with expand(), or turn native rendering off."
+        )
+
+
+def template_for_triggerer(value: Any) -> str | None:
+    """Return ``value`` as a template that Airflow's triggerer can render (3.3 and later), None where there is none.
+
+    There, an ``xcom_pull`` without ``map_indexes`` waits for ever: the triggerer has no answer to its request.
+    """
+    from airflow.sdk.definitions.xcom_arg import PlainXComArg  # not in Airflow 2
+
+    if isinstance(value, PlainXComArg):
+        task = value.operator
+        if task.is_mapped or task.get_closest_mapped_task_group() is not None:
+            return None
+        return f"{{{{ ti.xcom_pull(task_ids={task.task_id!r}, key={value.key!r}, map_indexes=-1) }}}}"
+    if isinstance(value, str) and ("xcom_pull" not in value or "map_indexes" in value):
+        return value
+    return None
+
+
+def _may_have_been_text(value: Any) -> bool:
+    return isinstance(value, int | float | complex | tuple) and not isinstance(value, bool)

@@ -159,8 +159,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> FakeTaskStateStore:
     monkeypatch.setattr(compat, "write_task_state", lambda _accessor, _ti, key, value: store.set(key, value))
     monkeypatch.setattr(compat, "read_variable", store.values.get)
     monkeypatch.setattr(compat, "write_variable", lambda key, text, _: store.values.update({key: text}))
-    monkeypatch.setattr(compat, "delete_variable_on_success", store.delete)
-    monkeypatch.setattr(compat, "delete_variable", store.delete)
+    monkeypatch.setattr(compat, "delete_variable", lambda key, **_: store.delete(key))
     monkeypatch.setattr(compat, "is_current_try", lambda _: True)
     return store
 

@@ -35,7 +35,7 @@ from airflow_provider_digitalhuman.exceptions import (
 )
 from airflow_provider_digitalhuman.hooks import digitalhuman as hook_module
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
-from airflow_provider_digitalhuman.operators import digitalhuman as operator_module
+from airflow_provider_digitalhuman.operators import run as run_module
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 from airflow_provider_digitalhuman.sandbox.testing import SandboxClient, running_sandbox
 from airflow_provider_digitalhuman.support.compat import HAS_TASK_STATE_STORE
@@ -642,7 +642,7 @@ CLIP_EVENT = {
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> list[float]:
     """The seconds that the operator has waited between queries; it does not really wait."""
-    monkeypatch.setattr(operator_module, "time", hook_module.time)
+    monkeypatch.setattr(run_module, "time", hook_module.time)
     return waits
 
 

@@ -9,8 +9,20 @@ import pytest
 
 from airflow_provider_digitalhuman.support.compat import AIRFLOW
 
-MOST_MODULES = 20
-HEAVY = ("requests", "urllib3", "aiohttp", "httpx", "fastapi", "starlette", "av", "fsspec", "sqlalchemy", "flask")
+MOST_MODULES = 40
+HEAVY = (
+    "requests",
+    "urllib3",
+    "aiohttp",
+    "httpcore",
+    "httpx",
+    "fastapi",
+    "starlette",
+    "av",
+    "fsspec",
+    "sqlalchemy",
+    "flask",
+)
 BASELINE = "import airflow.sdk" if AIRFLOW >= (3, 0) else "import airflow.models.baseoperator, airflow.hooks.base"
 
 

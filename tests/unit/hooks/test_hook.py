@@ -14,7 +14,6 @@ import urllib3.util.connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowTaskTimeout
 
 from airflow_provider_digitalhuman import exceptions
-from airflow_provider_digitalhuman.api import reader
 from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
@@ -33,6 +32,7 @@ from airflow_provider_digitalhuman.exceptions import (
     SubmissionUnknownError,
     VideoTaskNotFoundError,
 )
+from airflow_provider_digitalhuman.hooks import digitalhuman as hook_module
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from tests.support.raw_server import PATIENCE, Peer, RawServer, answering, http_answer
 
@@ -452,7 +452,7 @@ def test_interruption_loses_no_answer_that_is_there(
     """A time-out of Airflow's comes when the answer is whole, and nobody has read it yet."""
     server = serve(answering(answer))
     hook, observer = connect(server.url), Ledger()
-    owner, name = {"close": (requests.Response, "close"), "read": (reader, "read_create")}[place]
+    owner, name = {"close": (requests.Response, "close"), "read": (hook_module, "read_create")}[place]
     monkeypatch.setattr(owner, name, _raise(error))
     with pytest.raises(error):
         hook.create_video(REQUEST, observer)
@@ -761,7 +761,7 @@ ENDS_RETRIES = {
 def test_which_errors_end_airflows_retries(name: str, ends_retries: bool) -> None:
     from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-    from airflow_provider_digitalhuman.support.compat import airflow_retries
+    from airflow_provider_digitalhuman.support.retries import airflow_retries
 
     error_class = getattr(exceptions, name)
     assert issubclass(error_class, DigitalHumanError)
@@ -779,7 +779,7 @@ def test_which_errors_end_airflows_retries(name: str, ends_retries: bool) -> Non
 
 
 def test_errors_of_others_pass() -> None:
-    from airflow_provider_digitalhuman.support.compat import airflow_retries
+    from airflow_provider_digitalhuman.support.retries import airflow_retries
 
     with pytest.raises(KeyError), airflow_retries():
         raise KeyError

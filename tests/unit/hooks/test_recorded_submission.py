@@ -19,6 +19,7 @@ from airflow_provider_digitalhuman.hooks import recorded_submission
 from airflow_provider_digitalhuman.ledger.address import RECORD_KEY
 from airflow_provider_digitalhuman.ledger.record import ADOPTED
 from airflow_provider_digitalhuman.support import compat
+from airflow_provider_digitalhuman.support.retries import final_if_unknown
 from tests.support.raw_server import answering, http_answer
 
 TASK = {"id": "v1", "object": "video", "created": 1761635478, "model": "m", "status": "queued", "error": None}
@@ -209,7 +210,7 @@ def test_execution_timeout_in_a_bare_call_ends_the_retries_once_the_request_has_
         with pytest.raises(AirflowTaskTimeout):
             connect(server.url).create_video(request(server))
     assert server.posts == 0
-    monkeypatch.setattr("airflow_provider_digitalhuman.api.reader.read_create", strikes)
+    monkeypatch.setattr("airflow_provider_digitalhuman.hooks.digitalhuman.read_create", strikes)
     with pytest.raises(SubmissionUnknownError, match="execution_timeout") as caught:
         connect(server.url).create_video(request(server))
     assert isinstance(caught.value, AirflowFailException)
@@ -241,8 +242,8 @@ def test_hook_with_context_keeps_the_record_where_the_operator_does(
 
 
 def test_final_errors_are_the_errors_they_stand_for():
-    with pytest.raises(SubmissionUnknownError) as unknown, compat.final_if_unknown():
+    with pytest.raises(SubmissionUnknownError) as unknown, final_if_unknown():
         raise SubmissionUnknownError("why", video_task_id="v?")
     assert (str(unknown.value), unknown.value.video_task_id) == ("why An ID stands in the answer: v?.", "v?")
-    with pytest.raises(ValueError, match="other"), compat.final_if_unknown():
+    with pytest.raises(ValueError, match="other"), final_if_unknown():
         raise ValueError("other")

@@ -41,16 +41,15 @@ def variables(monkeypatch):
     kept = SimpleNamespace(values={}, calls=[])
 
     def access(name, action):
-        def called(key, *rest):
+        def called(key, *rest, **options):
             kept.calls.append(name)
-            return action(key, *rest)
+            return action(key, *rest, **options)
 
         monkeypatch.setattr(compat, name, called)
 
     access("read_variable", kept.values.get)
     access("write_variable", lambda key, text, description: kept.values.update({key: text}))
-    access("delete_variable", lambda key: kept.values.pop(key, None))
-    access("delete_variable_on_success", lambda key: kept.values.pop(key, None))
+    access("delete_variable", lambda key, **_: kept.values.pop(key, None))
     return kept
 
 
@@ -159,7 +158,7 @@ def test_record_goes_in_the_transaction_of_the_success_below_airflow_3(monkeypat
             of_the_task = SimpleNamespace(get_current_task_instance_session=lambda session=session: session)
             monkeypatch.setattr(compat, "AIRFLOW", (2, 11))
             monkeypatch.setitem(sys.modules, "airflow.utils.task_instance_session", of_the_task)
-            compat.delete_variable_on_success("record")
+            compat.delete_variable("record", with_success=True)
             end(session)
             left.append(session.scalar(select(Variable.key)))
     assert left == ["record", None]

@@ -14,6 +14,7 @@ from airflow_provider_digitalhuman.exceptions import (
     DownloadRefusedError,
     InvalidConnectionError,
     InvalidRequestError,
+    QueryError,
     VideoFailedError,
     VideoUrlMissingError,
     WaitTimeoutError,
@@ -273,8 +274,8 @@ def test_video_that_is_there_already_needs_no_trigger(studio: Studio, make: Make
         ("WaitTimeoutError", WaitTimeoutError),
         ("VideoUrlMissingError", VideoUrlMissingError),
         ("ErrorOfNewerRelease", DigitalHumanError),
-        ("AuthenticationError", AirflowFailException),
-        ("VideoTaskNotFoundError", AirflowFailException),
+        ("AuthenticationError", QueryError),  # the worker's own look was answered: another try can help
+        ("VideoTaskNotFoundError", QueryError),
     ],
 )
 def test_failed_event_raises_error_and_next_try_goes_on_with_same_video(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_digitalhuman.ledger import stores as ledger_stores
 from airflow_provider_digitalhuman.ledger.stores import MemoryRecordStore
+from airflow_provider_digitalhuman.operators import run as run_module
 from airflow_provider_digitalhuman.waiting import decision as waiting
 from tests.support.raw_server import Peer, http_answer
 
@@ -35,7 +35,7 @@ def test_a_clear_during_an_outage_goes_on_with_the_same_video(connect, serve, co
     server = serve(script)
     connect(server.url)
     store = LastingStore()
-    monkeypatch.setattr(ledger_stores, "store_for", lambda *_: store)
+    monkeypatch.setattr(run_module, "store_for", lambda *_: store)
     monkeypatch.setattr(waiting, "NOT_FOUND_GRACE", 0.0)
 
     def run() -> Any:

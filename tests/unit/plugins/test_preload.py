@@ -95,6 +95,16 @@ def test_trouble_is_told_once_and_fails_nothing(tmp_path: Path) -> None:
     assert "gone.pem" in told
 
 
+def test_preload_can_be_turned_off() -> None:
+    done = run(
+        """
+    print(set(in_a_child(loaded)) - before)
+    """,
+        AIRFLOW__DIGITALHUMAN__PRELOAD="False",
+    )
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
 def test_a_ca_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text(Path(certifi.where()).read_text())

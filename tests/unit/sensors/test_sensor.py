@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
     InvalidRequestError,
+    VideoFailedError,
     VideoUrlMissingError,
     WaitTimeoutError,
 )
@@ -29,6 +30,7 @@ from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.sensors import digitalhuman as sensor_module
 from airflow_provider_digitalhuman.sensors.digitalhuman import SHORTEST_RESCHEDULE, DigitalHumanVideoSensor
 from airflow_provider_digitalhuman.support import compat
+from airflow_provider_digitalhuman.support.arguments import ends_from_trigger
 from airflow_provider_digitalhuman.support.links import LINK_XCOM_KEY
 from airflow_provider_digitalhuman.triggers import digitalhuman as trigger_module
 from airflow_provider_digitalhuman.waiting import decision as waiting
@@ -118,7 +120,8 @@ def end_of(sensor: DigitalHumanVideoSensor, context: dict[str, Any]) -> tuple[An
     try:
         return run(sensor, context), None, ""
     except Exception as error:
-        return None, type(error), re.sub(r"by \d{4}-\S+ \S+;", "by then;", str(error))
+        message = re.sub(r"by \d{4}-\S+ \S+;", "by then;", str(error))
+        return None, type(error), message.replace(" It is the key of connection 'digitalhuman_default'.", "")
 
 
 def expected_class(error: type[DigitalHumanError]) -> type[Exception]:
@@ -135,6 +138,10 @@ def test_all_modes_end_alike(name: str, connect: Connect, serve: Serve, context:
         context["ti"].first_poke = None
         ends[mode] = end_of(a_sensor(timeout=scenario.timeout, **arguments), context)
     result, error, message = ends["poke"]
+    waited, said, seen = ends["deferrable"][2].partition(" So far the triggerer.")  # which the poke has not
+    assert bool(said) is (scenario.error not in (None, VideoFailedError))
+    assert not said or "The worker has then asked once itself: " in seen
+    ends["deferrable"] = (*ends["deferrable"][:2], waited)
     assert ends == dict.fromkeys(MODES, ends["poke"])
     if scenario.error:
         assert error is expected_class(scenario.error)
@@ -427,7 +434,7 @@ class TestStartFromTrigger:
     @pytest.mark.skipif(not compat.HAS_END_FROM_TRIGGER, reason="end_from_trigger needs Airflow 3.3")
     def test_what_pushes_an_xcom_for_each_field_ends_in_a_worker(self) -> None:
         ends = [
-            compat.ends_from_trigger(a_sensor(deferrable=True, end_from_trigger=True, **arguments))
+            ends_from_trigger(a_sensor(deferrable=True, end_from_trigger=True, **arguments))
             for arguments in ({}, {"multiple_outputs": True}, {"do_xcom_push": False})
         ]
         assert ends == [True, False, False]
@@ -435,5 +442,5 @@ class TestStartFromTrigger:
 
 @pytest.mark.parametrize("interval", [0, 0.0, timedelta(0)])
 def test_a_poke_interval_of_nothing_is_refused(interval: Any) -> None:
-    with pytest.raises(InvalidRequestError, match=r"poke_interval=0 .*positive"):
+    with pytest.raises(InvalidRequestError, match=r"^Task 'wait': poke_interval=.*positive"):
         a_sensor(poke_interval=interval)
