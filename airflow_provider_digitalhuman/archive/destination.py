@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_digitalhuman.api.redact import excerpt
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
+from airflow_provider_digitalhuman.support.arguments import path_text
 
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.api.response import VideoTask
@@ -25,15 +26,6 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._=-]")
 _DATE_SPEC: Final = re.compile(r"(?:%[YmdHMSjyGVu]|[A-Za-z0-9_=./ -])*")
 
 
-def destination_text(destination: Any) -> Any:
-    """Return a path object (``pathlib.Path``, ``ObjectStoragePath``) as its text; anything else as it is.
-
-    A path object does not keep a ``/`` at its end, so a folder is to be given as text.
-    """
-    # ObjectStoragePath is an os.PathLike in some versions of Airflow only.
-    return str(destination) if hasattr(type(destination), "joinpath") else destination
-
-
 def check_destination(destination: Any) -> str:
     """Return ``destination`` as text if it is a path that a video can be stored at; looks nothing up.
 
@@ -42,7 +34,7 @@ def check_destination(destination: Any) -> str:
 
     :raises InvalidRequestError: naming what cannot be used, and the cure.
     """
-    destination = destination_text(destination)
+    destination = path_text(destination)
     if not isinstance(destination, str) or not destination.strip():
         raise _invalid(destination, "give the path or URI that the video is stored at, such as s3://bucket/videos/")
     if any(not character.isprintable() for character in destination):

@@ -41,8 +41,12 @@ def checked_seconds(argument: str, value: Any, *, zero_allowed: bool = False) ->
 
 
 def path_text(value: Any) -> Any:
-    """Return a ``pathlib.Path`` or an ``ObjectStoragePath`` as its text, and anything else as it is."""
-    return str(value) if hasattr(type(value), "as_posix") else value
+    """Return a ``pathlib.Path`` or an ``ObjectStoragePath`` as its text, and anything else as it is.
+
+    A path object does not keep a ``/`` at its end, so a folder is to be given as text.
+    """
+    # ObjectStoragePath is an os.PathLike in some versions of Airflow only.
+    return str(value) if hasattr(type(value), "joinpath") else value
 
 
 def refuse_what_only_a_worker_does(task: Any) -> None:
