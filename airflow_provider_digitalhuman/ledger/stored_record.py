@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class StoredRecord:
     """One task instance's record as the store holds it.
 
-    :param store: where it lives.
+    :param store: where it lives. ``value`` is what was found there, a note taken over included.
     :raises LedgerError: if it cannot be read.
     """
 
@@ -25,7 +25,7 @@ class StoredRecord:
         value = with_backoff("read", store.read)
         self.value = None if value is None else SubmissionRecord.from_json(value)
 
-    def write(self, record: SubmissionRecord, *, note_on_failure: bool = False) -> None:
+    def write(self, record: SubmissionRecord, *, note_on_failure: bool) -> None:
         """Write ``record`` in place of the one that is there.
 
         :param note_on_failure: write a note at the first failure: Airflow may have given up this try, and end its
@@ -56,7 +56,6 @@ class StoredRecord:
         :raises LedgerError: if it cannot be written.
         """
         with_backoff("written", lambda: self._store.end(record.to_json()))
-        self.value = record
 
     def take_over_note(self) -> None:
         """Go on with what the try that sent this POST has noted after Airflow had given it up.
@@ -78,7 +77,8 @@ class StoredRecord:
             note.stage,
             f", the video task ID is {note.video_task_id}" if note.video_task_id else "",
         )
-        self.write(note.at(note.stage, generation=record.generation, earlier=record.earlier))
+        taken_over = note.at(note.stage, generation=record.generation, earlier=record.earlier)
+        self.write(taken_over, note_on_failure=False)
         self._delete_note()
 
     def _write_note(self, value: Mapping[str, Any]) -> bool:

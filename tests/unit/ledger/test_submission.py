@@ -467,7 +467,7 @@ def test_ids_of_earlier_videos_are_kept_and_named(caplog):
     for generation, video in ((1, "v1"), (3, "v2")):
         submitted(store, video, generation=generation).succeeded()
     assert SubmissionRecord.from_json(store.read()).known_ids == ("v1", "v2")
-    assert "v1" in caplog.text
+    assert "Before this, it was given the video task ID v1." in caplog.text
 
 
 def test_store_is_accessed_again_after_growing_pauses(slept):
