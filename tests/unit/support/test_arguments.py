@@ -20,7 +20,7 @@ from tests.support.raw_server import answering, http_answer
 from tests.unit.operators.test_create_operator import dag
 
 MEDIA = {"audio_url": "https://media.example.com/a.mp3", "video_url": "https://media.example.com/v.mp4"}
-NO_DURATIONS = ["3600", "", True, -1, math.nan, math.inf, 1e12, [60], timedelta(seconds=-5), object()]
+NO_DURATIONS = ["3600", "", True, -1, math.nan, math.inf, 1e12, [60], timedelta(seconds=-5), complex(1, 2)]
 
 
 def create(**arguments: Any) -> Any:
