@@ -64,6 +64,10 @@ class AuthenticationError(DigitalHumanError):
 
     ends_retries = True
 
+    def naming(self, digitalhuman_conn_id: str) -> "AuthenticationError":
+        """Return the error with the Airflow connection that holds the key."""
+        return AuthenticationError(f"{self} It is the key of connection {digitalhuman_conn_id!r}.")
+
 
 class InsufficientBalanceError(DigitalHumanError):
     """The account cannot pay for the video; nothing was accepted (contract F8)."""

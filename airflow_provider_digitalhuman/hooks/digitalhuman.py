@@ -271,7 +271,7 @@ class DigitalHumanHook(BaseHook):
             yield
         except AuthenticationError as error:
             self._key_refused = True
-            raise AuthenticationError(f"{error} It is the key of connection {self.digitalhuman_conn_id!r}.") from None
+            raise error.naming(self.digitalhuman_conn_id) from None
 
     def _look_up_again(self) -> None:
         try:

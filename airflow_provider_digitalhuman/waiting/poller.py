@@ -257,6 +257,8 @@ class _Access:
         try:
             client = await self._current_client()
             outcome: VideoTask | DigitalHumanError = await client.query_video(video_task_id)
+        except AuthenticationError as error:
+            outcome = error.naming(self._conn_id)
         except DigitalHumanError as error:
             outcome = error
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
