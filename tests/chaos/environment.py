@@ -260,7 +260,8 @@ def settings(signals: Path, provider: Path = ROOT) -> dict[str, str]:
         "TRIGGERER__JOB_HEARTBEAT_SEC": 2,
     }
     named = {f"AIRFLOW__{name}": str(value) for name, value in chosen.items()}
-    return {**named, "CHAOS_SIGNALS": str(signals), "PYTHONPATH": str(provider)}
+    steps = "on" if provider == ROOT else "off"  # those of an earlier release have other names
+    return {**named, "CHAOS_SIGNALS": str(signals), "CHAOS_STEPS": steps, "PYTHONPATH": str(provider)}
 
 
 def sqlite_with_lock_timeout(home: Path) -> dict[str, str]:

@@ -110,14 +110,16 @@ def clears(series: str) -> Iterator[Case]:
     )
     yield from _without_retries()
     yield from _created_again()
-    yield Case(
-        "cleared three times by another DAG after an unknown outcome: nothing is sent",
-        PAID_AND_UNKNOWN.in_tries(4),
-        always(UNKNOWN),
-        afterwards=(user_actions.reset_by_other_dag,),
-        count=1,
-        phase="reset by another DAG",
-    )
+    # On 3.0 the trigger of TriggerDagRunOperator never ends, and without it Airflow does not retry the operator (seen).
+    if series != "3.0":
+        yield Case(
+            "cleared three times by another DAG after an unknown outcome: nothing is sent",
+            PAID_AND_UNKNOWN.in_tries(4),
+            always(UNKNOWN),
+            afterwards=(user_actions.reset_by_other_dag,),
+            count=1,
+            phase="reset by another DAG",
+        )
     # 2.11 lets a try that is about to succeed write its state over the clear's; 3.0 leaves it "restarting" for ever.
     if series not in ("2.11", "3.0"):
         yield from _clears_while_running()

@@ -13,11 +13,6 @@ from pathlib import Path
 
 from airflow.providers.common.compat.sdk import get_current_context
 
-from airflow_provider_digitalhuman.connection.transport import Transport
-from airflow_provider_digitalhuman.hooks.recorded_submission import EndRecord
-from airflow_provider_digitalhuman.ledger import stores as ledger_stores
-from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator as Operator
-
 TIMEOUT_SECONDS = 300.0
 KEEPS_COPY = "chaos_once_copy"
 """The DAG whose tasks keep a second copy of the record, as on Airflow 3.4."""
@@ -109,12 +104,11 @@ def _before_get(get):
     return wrapped
 
 
-def _after_the_work(conclude):
-    @functools.wraps(conclude)
-    def wrapped(self, *arguments):
-        result = conclude(self, *arguments)
+def _after_the_work(finish):
+    @functools.wraps(finish)
+    def wrapped(self, video_task):
+        finish(self, video_task)
         reach("returning")
-        return result
 
     return wrapped
 
@@ -129,12 +123,22 @@ def _before_the_end(end_the_record):
 
 
 def install():
-    """Wrap the provider's steps in this process, once."""
+    """Wrap the provider's steps in this process, once.
+
+    Not those of an earlier release, whose modules have other names: `CHAOS_STEPS` is `off` where one runs.
+    """
+    if os.environ.get("CHAOS_STEPS") == "off":
+        return
+    from airflow_provider_digitalhuman.connection.transport import Transport
+    from airflow_provider_digitalhuman.hooks.recorded_submission import EndRecord
+    from airflow_provider_digitalhuman.ledger.stores import TaskStateRecordStore, VariableRecordStore
+    from airflow_provider_digitalhuman.operators.run import CreateRun
+
     if hasattr(Transport.post, "__wrapped__"):
         return
-    for store in (ledger_stores.TaskStateRecordStore, ledger_stores.VariableRecordStore):
+    for store in (TaskStateRecordStore, VariableRecordStore):
         store.write = _around_write(store.write)
     Transport.post = _around_post(Transport.post)
     Transport.get = _before_get(Transport.get)
-    Operator._conclude = _after_the_work(Operator._conclude)
+    CreateRun.finish = _after_the_work(CreateRun.finish)
     EndRecord.__call__ = _before_the_end(EndRecord.__call__)
