@@ -92,7 +92,9 @@ def _is_skipped(node: ast.AST, parent: ast.AST) -> bool:
             return True
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name("log")))):
             return True
-        case ast.Assign(targets=[ast.Name("__slots__")]):
+        case (
+            ast.Assign(targets=[ast.Name("__slots__")]) | ast.keyword(arg="example")
+        ):  # an example is read by tests only
             return True
         case ast.Assign(value=ast.Subscript() | ast.BinOp(op=ast.BitOr()) | ast.Call(func=ast.Name("TypeVar"))):
             return isinstance(parent, ast.Module)  # a type alias

@@ -319,7 +319,7 @@ def _unsigned_path(path: str) -> str:
 
 def _signing_names(pieces: tuple[str, ...], media_file: bool) -> frozenset[str]:
     names = [name_of(piece) for piece in pieces]
-    values = dict(zip(names, map(value_of, pieces), strict=True))
+    values = {name_of(piece): value_of(piece) for piece in pieces}
     # A name that is there twice is not of one signature alone: which of the two would name the file?
     once = {name: value for name, value in values.items() if names.count(name) == 1}
     return frozenset(name for scheme in SCHEMES.values() for name in _names(scheme, once, media_file))
@@ -348,7 +348,7 @@ def _without_times(piece: str) -> str:
 def jwt_claims(payload: str) -> dict[str, object] | None:
     """Return the claims in the middle part of a JWT; None where it is none."""
     try:
-        claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        claims = json.loads(urlsafe_b64decode(payload + "=="))  # padding beyond what is needed is ignored
     except (ValueError, RecursionError):
         return None
     return claims if isinstance(claims, dict) else None
