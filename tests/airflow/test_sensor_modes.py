@@ -102,7 +102,8 @@ def test_a_failed_video_fails_every_way_for_good_in_the_same_words(runs: dict[st
     (video,) = run.in_ledger("tasks", sensor)
     instance = run.instances()[sensor]
     assert (instance["state"], instance["try_number"], instance["max_tries"]) == ("failed", 1, 2)
-    message = f"Video task {video['id']} ended as 'failed' without a video; the vendor says: 风控拒绝."
+    words = "风控拒绝 (in English: risk control: the content is refused)"
+    message = f"Video task {video['id']} ended as 'failed' without a video; the vendor says: {words}."
     assert f"{message} Whether it was charged is not known." in run.log(sensor)
 
 
