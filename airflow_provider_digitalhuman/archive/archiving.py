@@ -1,7 +1,6 @@
 """The finished video, fetched from a fresh URL, verified, and stored whole or not at all (contract F18, F20-F22)."""
 
 import re
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from typing import Any, Final
 from airflow_provider_digitalhuman.api.endpoints import CONNECT_TIMEOUT
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.api.retry_after import retry_after_seconds
+from airflow_provider_digitalhuman.api.retry_after import pause_in_worker, retry_after_seconds
 from airflow_provider_digitalhuman.archive.destination import fill_in
 from airflow_provider_digitalhuman.archive.download import MIN_SPEED, Transfer
 from airflow_provider_digitalhuman.archive.local_file import remove_leftovers
@@ -34,8 +33,6 @@ READ_TIMEOUT: Final = 60.0
 """Seconds without a single byte after which a transfer counts as broken off."""
 PROGRESS: Final = 8 * 1024 * 1024
 """Bytes beyond the furthest point so far after which the attempts are counted anew."""
-LONGEST_RETRY_AFTER: Final = 120.0
-"""Seconds of ``Retry-After`` that a worker waits; a longer one is left to Airflow's retries."""
 URL_BACKOFF: Final = (5.0, 5.0, 10.0)
 """Seconds before each further query for a completed task whose URL has not come yet (the vendor asks for 5-10)."""
 WRONG_MD5_ATTEMPTS: Final = 3
@@ -255,16 +252,15 @@ class _Attempts:
         if size >= self._furthest + PROGRESS:
             self._furthest = size
             self._delays = iter(BACKOFF)
-        delay = next(self._delays, None)
-        asked = retry_after_seconds(error.retry_after) or 0.0
-        if delay is None or asked > LONGEST_RETRY_AFTER:
+        seconds = next(self._delays, None)
+        pause = None if seconds is None else pause_in_worker(seconds, retry_after_seconds(error.retry_after))
+        if pause is None:
             raise DownloadError(
                 f"The video of task {video_task_id} could not be fetched: {error}. It is charged, and stays at the"
                 " vendor."
             )
-        delay = max(asked, delay * (1 + secrets.randbelow(1000) / 2000))
-        self._log.warning("The download did not succeed: %s. Trying again in %.1f s.", error, delay)
-        time.sleep(delay)
+        self._log.warning("The download did not succeed: %s. Trying again in %.1f s.", error, pause)
+        time.sleep(pause)
 
 
 def _fetch(source: _Source, transfer: Transfer, log: Log) -> str:

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseHook
 from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
 from airflow_provider_digitalhuman.api.reader import read_create, read_query, unknown_with_ids
 from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.api.retry_after import pause_in_worker
 from airflow_provider_digitalhuman.connection.form import form_widgets, ui_field_behaviour
 from airflow_provider_digitalhuman.connection.outcome import outcome_of
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
@@ -32,12 +33,11 @@ from airflow_provider_digitalhuman.hooks.observer import (
     write_down_if_possible,
 )
 from airflow_provider_digitalhuman.hooks.recorded_submission import create_recorded
-from airflow_provider_digitalhuman.support.arguments import DEFAULT_CONN_ID
+from airflow_provider_digitalhuman.support.arguments import DEFAULT_CONN_ID, checked_video_task_id
 from airflow_provider_digitalhuman.support.compat import heartbeat_timeout
 from airflow_provider_digitalhuman.support.connections import connection_is_absent
 from airflow_provider_digitalhuman.support.logs import Log
 from airflow_provider_digitalhuman.support.retries import final_if_unknown
-from airflow_provider_digitalhuman.waiting.decision import checked_video_task_id
 
 # connection.transport brings the HTTP library, which parsing a DAG file does not need: imported where it is used.
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ SUBMIT_BACKOFF: Final = (1.0, 2.0, 4.0, 8.0)
 LONGEST_START: Final = 60.0
 """Seconds from before the intent is written down to the first byte of the POST; half of Airflow's heartbeat time-out
 where that is less. A process that has stood still for longer may have been given up meanwhile (contract F29)."""
-LONGEST_RETRY_AFTER: Final = 120.0
-"""Seconds of ``Retry-After`` that a worker sits out; a longer one is left to Airflow's retries."""
 QUERY_BACKOFF: Final = (1.0, 2.0, 4.0)
 """Seconds before each further query after one that told nothing about the task."""
 
@@ -343,14 +341,13 @@ def _with_backoff(
     log: Log,
 ) -> VideoTask:
     """Call ``attempt`` until it returns; after a transient error wait, as long as the server or ``backoff`` says."""
-    for pause in backoff:
-        delay = pause * (1 + secrets.randbelow(1000) / 2000)  # so that tasks which failed together do not come together
+    for seconds in backoff:
         try:
             return attempt()
         except transient as error:
-            asked = getattr(error, "retry_after", None) or 0.0
-            if asked > LONGEST_RETRY_AFTER:
+            pause = pause_in_worker(seconds, getattr(error, "retry_after", None))
+            if pause is None:
                 raise
-            log.warning("%s Trying again in %.1f s.", error, max(delay, asked))
-            time.sleep(max(delay, asked))
+            log.warning("%s Trying again in %.1f s.", error, pause)
+            time.sleep(pause)
     return attempt()

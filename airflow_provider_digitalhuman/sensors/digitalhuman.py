@@ -19,6 +19,7 @@ from airflow_provider_digitalhuman.exceptions import DigitalHumanError, WaitTime
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.support.arguments import (
     checked_seconds,
+    checked_video_task_id,
     ends_from_trigger,
     errors_name_task,
     refuse_what_only_a_worker_does,
@@ -36,7 +37,6 @@ from airflow_provider_digitalhuman.waiting.decision import (
     Failed,
     VideoWait,
     Wait,
-    checked_video_task_id,
     query_outcome,
 )
 

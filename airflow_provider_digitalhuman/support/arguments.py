@@ -1,4 +1,4 @@
-"""Checks of a task's arguments when the DAG file is parsed, the same for the operators and the sensor."""
+"""Checks of a task's arguments, the same for the operators and the sensor; most of them when the DAG file is parsed."""
 
 import math
 from collections.abc import Iterator
@@ -38,6 +38,22 @@ def checked_seconds(argument: str, value: Any, *, zero_allowed: bool = False) ->
         f" or a timedelta, {LONGEST_SECONDS:.0f} seconds at most, such as {argument}=600 or"
         f" {argument}=timedelta(minutes=10)."
     )
+
+
+def checked_video_task_id(value: Any) -> str:
+    """Return ``value`` as a task ID, if it can be one.
+
+    A whole number is what ``render_template_as_native_obj=True`` makes of an ID of digits.
+
+    :raises InvalidRequestError: for what a template renders to when the task before has returned none.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip() or value == "None":
+        raise InvalidRequestError(
+            f"video_task_id={value!r} is no task ID; give the one that CreateDigitalHumanVideoOperator returned."
+        )
+    return value
 
 
 def path_text(value: Any) -> Any:

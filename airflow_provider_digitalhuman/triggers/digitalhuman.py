@@ -12,9 +12,10 @@ from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
+from airflow_provider_digitalhuman.support.arguments import checked_video_task_id
 from airflow_provider_digitalhuman.triggers.ending import TaskKind, end_task
 from airflow_provider_digitalhuman.triggers.events import event_of
-from airflow_provider_digitalhuman.waiting.decision import Done, Failed, VideoWait, checked_video_task_id
+from airflow_provider_digitalhuman.waiting.decision import Done, Failed, VideoWait
 from airflow_provider_digitalhuman.waiting.poller import Client, poller_for
 
 EARLIEST_EVENT: Final = 10.0
