@@ -2,11 +2,10 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from airflow_provider_digitalhuman.api.endpoints import CONNECT_TIMEOUT
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.api.retry_after import pause_in_worker, retry_after_seconds
@@ -17,6 +16,7 @@ from airflow_provider_digitalhuman.archive.place import FileFacts, Place, open_p
 from airflow_provider_digitalhuman.archive.sink import Sink, TakenError
 from airflow_provider_digitalhuman.archive.stores import check_published, open_sink
 from airflow_provider_digitalhuman.connection.fetching import FetchError, FileSession
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import (
     DownloadError,
     DownloadRefusedError,
@@ -75,13 +75,11 @@ def archive_video(
     destination: Any,
     *,
     log: Log,
+    access: FileAccess,
     storage_conn_id: str | None = None,
     overwrite: bool = False,
     max_bytes: int = DEFAULT_MAX_BYTES,
     allow_private_hosts: bool = False,
-    verify: bool | str = True,
-    proxies: Mapping[str, str] | None = None,
-    connect_timeout: float = CONNECT_TIMEOUT,
     read_timeout: float = READ_TIMEOUT,
     min_speed: float = MIN_SPEED,
 ) -> ArchivedVideo:
@@ -93,13 +91,11 @@ def archive_video(
     :param fetch_task: asks the API for the task as it is now; the only source of the URL, called again for a new one.
     :param destination: see :func:`~airflow_provider_digitalhuman.archive.destination.check_destination`.
     :param log: receives progress and trouble; never a signed URL.
+    :param access: the way to the file's server.
     :param storage_conn_id: Airflow connection of the store.
     :param overwrite: whether a different file at the destination is replaced.
     :param max_bytes: the largest file that is taken.
     :param allow_private_hosts: whether the file may lie on a loopback or private host.
-    :param verify: True, False, or the path of a CA file.
-    :param proxies: proxy URL by scheme.
-    :param connect_timeout: seconds to reach a server.
     :param read_timeout: seconds without a single byte after which a transfer counts as broken off.
     :param min_speed: bytes per second, over some minutes, below which a transfer counts as broken off; 0: never.
     :raises DownloadRefusedError: too large, at a private address, or another file is there.
@@ -114,13 +110,7 @@ def archive_video(
     archive = _Archive(source, place, read_facts(place, overwrite=overwrite), overwrite, log)
     if source.md5 and (stored := archive.stored_before(source.md5)):
         return stored
-    session = FileSession(
-        allow_private_hosts=allow_private_hosts,
-        verify=verify,
-        proxies=proxies,
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
-    )
+    session = FileSession(access, allow_private_hosts=allow_private_hosts, read_timeout=read_timeout)
     with session, open_sink(place, max_bytes, log, overwrite=overwrite) as sink:
         return archive.store(sink, Transfer(session, sink, max_bytes, log, min_speed=min_speed))
 

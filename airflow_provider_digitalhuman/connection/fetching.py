@@ -11,8 +11,10 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
 from airflow_provider_digitalhuman.api.urls import is_private_host, web_url
-from airflow_provider_digitalhuman.connection.adapter import NETWORK_ERRORS, Adapter, Monitor, cause, describe
+from airflow_provider_digitalhuman.connection.adapter import NETWORK_ERRORS, Adapter, cause, describe
+from airflow_provider_digitalhuman.connection.monitor import Monitor
 from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import DownloadRefusedError, InvalidConnectionError
 from airflow_provider_digitalhuman.support.compat import mask_secret
 
@@ -48,29 +50,23 @@ class FetchError(Exception):
 class FileSession:
     """GETs of files: no key, no cookies, no ``.netrc``, http and https only, redirects followed by hand.
 
+    :param access: the way to the servers.
     :param allow_private_hosts: whether loopback and private hosts may be reached; checked for the URL, for each
         redirect, and for the address that a connection really has (not behind a proxy, which alone knows it).
-    :param verify: True, False, or the path of a CA file.
-    :param proxies: proxy URL by scheme.
-    :param connect_timeout: seconds to reach a server.
     :param read_timeout: seconds for the head of an answer, and then for each of its reads.
     :param answer_timeout: seconds for an answer as a whole; None where its length is the file's.
     """
 
     def __init__(
         self,
+        access: FileAccess,
         *,
         allow_private_hosts: bool,
-        verify: bool | str = True,
-        proxies: Mapping[str, str] | None = None,
-        connect_timeout: float,
         read_timeout: float,
         answer_timeout: float | None = None,
     ) -> None:
+        self._access = access
         self._allow_private_hosts = allow_private_hosts
-        self._verify = verify
-        self._proxies = dict(proxies or {})
-        self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._answer_timeout = answer_timeout
         self._adapter = Adapter(None if allow_private_hosts else _refuse_private)
@@ -97,7 +93,8 @@ class FileSession:
         raise FetchError(f"more than {MAX_REDIRECTS} redirects, the last one to {redact_url(url)}", fresh_url=True)
 
     def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        monitor = _FileMonitor(self._connect_timeout, self._read_timeout, self._answer_timeout)
+        access = self._access
+        monitor = _FileMonitor(access.connect_timeout, self._read_timeout, self._answer_timeout)
         # Identity: the MD5 is that of the file, and a broken transfer can go on at the byte where it broke off.
         own = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         try:
@@ -105,9 +102,9 @@ class FileSession:
                 "GET",
                 url,
                 own | dict(headers),
-                route=Route.to(url, self._verify, self._proxies),
+                route=Route.to(url, access.verify, access.proxies),
                 monitor=monitor,
-                timeout=(self._connect_timeout, self._read_timeout),
+                timeout=(access.connect_timeout, self._read_timeout),
             )
         except InvalidConnectionError as error:
             raise FetchError(str(error)) from None

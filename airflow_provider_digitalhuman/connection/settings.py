@@ -29,6 +29,20 @@ _WORDS: Final[Mapping[str, bool]] = {"true": True, "1": True, "yes": True, "fals
 
 
 @dataclass(frozen=True, slots=True)
+class FileAccess:
+    """What a connection says of the way to servers that hold media and videos: all but the API and its key.
+
+    :param verify: True, False, or the path of a CA file.
+    :param proxies: proxy URL by scheme; may hold a password, so it is never shown.
+    :param connect_timeout: seconds to reach a server.
+    """
+
+    verify: bool | str = True
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    connect_timeout: float = CONNECT_TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionSettings:
     """What a connection of type ``digitalhuman`` says.
 
@@ -52,6 +66,11 @@ class ConnectionSettings:
     max_queries_per_second: float = DEFAULT_QUERIES_PER_SECOND
     verify: bool | str = True
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def file_access(self) -> FileAccess:
+        """The part of it that holds for the servers of media and videos."""
+        return FileAccess(self.verify, self.proxies, self.connect_timeout)
 
     @classmethod
     def from_connection(cls, connection: "Connection") -> "ConnectionSettings":

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseHook
 
+from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
 from airflow_provider_digitalhuman.api.reader import read_create, read_query, unknown_with_ids
+from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.api.retry_after import pause_in_worker
 from airflow_provider_digitalhuman.connection.form import form_widgets, ui_field_behaviour
+from airflow_provider_digitalhuman.connection.monitor import RequestMonitor, TransportError
 from airflow_provider_digitalhuman.connection.outcome import outcome_of
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 from airflow_provider_digitalhuman.exceptions import (
@@ -39,13 +42,11 @@ from airflow_provider_digitalhuman.support.connections import connection_is_abse
 from airflow_provider_digitalhuman.support.logs import Log
 from airflow_provider_digitalhuman.support.retries import final_if_unknown
 
-# connection.transport brings the HTTP library, which parsing a DAG file does not need: imported where it is used.
+# connection.transport brings the HTTP library, which parsing a DAG file does not need.
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection, Context
 
-    from airflow_provider_digitalhuman.api.answer import Answer
-    from airflow_provider_digitalhuman.api.request import VideoRequest
-    from airflow_provider_digitalhuman.connection.transport import RequestMonitor, Transport, TransportError
+    from airflow_provider_digitalhuman.connection.transport import Transport
 
 __all__ = ["DigitalHumanHook"]
 
@@ -53,7 +54,7 @@ SUBMIT_BACKOFF: Final = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further POST after one that was provably not accepted."""
 LONGEST_START: Final = 60.0
 """Seconds from before the intent is written down to the first byte of the POST; half of Airflow's heartbeat time-out
-where that is less. A process that has stood still for longer may have been given up meanwhile (contract F29)."""
+where that is less. After a longer time Airflow may have given up this try (contract F29)."""
 QUERY_BACKOFF: Final = (1.0, 2.0, 4.0)
 """Seconds before each further query after one that told nothing about the task."""
 
@@ -135,7 +136,7 @@ class DigitalHumanHook(BaseHook):
 
     def create_video(
         self,
-        request: "VideoRequest",
+        request: VideoRequest,
         observer: SubmissionObserver | None = None,
         *,
         context: "Context | None" = None,
@@ -178,7 +179,7 @@ class DigitalHumanHook(BaseHook):
                 return self._submit_unrecorded(request)
             return create_recorded(self, request, context)
 
-    def _submit_unrecorded(self, request: "VideoRequest") -> VideoTask:
+    def _submit_unrecorded(self, request: VideoRequest) -> VideoTask:
         outcome = LastOutcome()
         try:
             return self._submit(request, outcome)
@@ -187,7 +188,7 @@ class DigitalHumanHook(BaseHook):
                 raise SubmissionUnknownError(f"{error} {outcome.known}", video_task_id=outcome.video_task_id) from error
             raise
 
-    def _submit(self, request: "VideoRequest", observer: SubmissionObserver) -> VideoTask:
+    def _submit(self, request: VideoRequest, observer: SubmissionObserver) -> VideoTask:
         request.check_reachable_from(self.settings.base_url)
         _ = self._transport  # what is wrong with the connection is reported before anything is written down
         return _with_backoff(
@@ -197,9 +198,7 @@ class DigitalHumanHook(BaseHook):
             self.log,
         )
 
-    def _submit_once(self, request: "VideoRequest", observer: SubmissionObserver) -> VideoTask:
-        from airflow_provider_digitalhuman.connection.transport import RequestMonitor
-
+    def _submit_once(self, request: VideoRequest, observer: SubmissionObserver) -> VideoTask:
         monitor = RequestMonitor(latest_first_byte=time.time() + min(LONGEST_START, heartbeat_timeout() / 2))
         intent_written = False
         try:
@@ -221,9 +220,7 @@ class DigitalHumanHook(BaseHook):
         write_down(task, observer)
         return task
 
-    def _post(self, request: "VideoRequest", monitor: "RequestMonitor") -> "Answer":
-        from airflow_provider_digitalhuman.connection.transport import TransportError
-
+    def _post(self, request: VideoRequest, monitor: RequestMonitor) -> Answer:
         try:
             return self._transport.post(create_url(self.settings.base_url), request.body(), monitor)
         except TransportError as error:
@@ -283,9 +280,7 @@ class DigitalHumanHook(BaseHook):
             self.close()
             self.settings = settings
 
-    def _query(self, video_task_id: str) -> "Answer":
-        from airflow_provider_digitalhuman.connection.transport import TransportError
-
+    def _query(self, video_task_id: str) -> Answer:
         try:
             return self._transport.get(result_url(self.settings.base_url, video_task_id))
         except TransportError as error:
@@ -297,8 +292,6 @@ class DigitalHumanHook(BaseHook):
         The text is for the connection form, so it uses the form's words, and not the ID of the connection: Airflow
         tests under an ID that it makes up.
         """
-        from airflow_provider_digitalhuman.connection.transport import TransportError
-
         try:
             base_url = self.settings.base_url
             answer = self._transport.get(result_url(base_url, f"airflow-connection-test-{secrets.token_hex(8)}"))
@@ -310,7 +303,7 @@ class DigitalHumanHook(BaseHook):
         return _judge_test_answer(answer)
 
 
-def _judge_test_answer(answer: "Answer") -> tuple[bool, str]:
+def _judge_test_answer(answer: Answer) -> tuple[bool, str]:
     try:
         read_query(answer, "connection test")
     except AuthenticationError:
@@ -324,7 +317,7 @@ def _judge_test_answer(answer: "Answer") -> tuple[bool, str]:
     return False, f"A server is there, but its answer proves no more than that ({answer.describe()})."
 
 
-def _unknown_outcome(error: "TransportError") -> str:
+def _unknown_outcome(error: TransportError) -> str:
     came = (
         f" What came of the answer: {error.partial.describe()}." if error.partial and error.partial.http_status else ""
     )

@@ -16,6 +16,7 @@ from airflow_provider_digitalhuman.support.arguments import (
 )
 from airflow_provider_digitalhuman.support.lineage import OpenLineageMixin
 from airflow_provider_digitalhuman.support.lineage_facts import LineageFacts
+from airflow_provider_digitalhuman.support.metrics import report, video_metrics
 from airflow_provider_digitalhuman.support.retries import airflow_retries
 from airflow_provider_digitalhuman.support.templates import (
     RenderedAsText,
@@ -82,7 +83,6 @@ class DownloadDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOp
         """Store the video and return its final path."""
         from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
         from airflow_provider_digitalhuman.operators.delivery import Delivery
-        from airflow_provider_digitalhuman.support.metrics import report, video_metrics
 
         with airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             ti = context["ti"]

@@ -32,6 +32,7 @@ from airflow_provider_digitalhuman.support.templates import (
     refuse_number_of_native_rendering,
     template_for_triggerer,
 )
+from airflow_provider_digitalhuman.triggers.last_look import TRIGGER_FAILED, end_of_wait, event_of_failed_trigger
 from airflow_provider_digitalhuman.waiting.decision import (
     Done,
     Failed,
@@ -40,7 +41,7 @@ from airflow_provider_digitalhuman.waiting.decision import (
     query_outcome,
 )
 
-# The trigger brings Airflow's part for the triggerer, which parsing a DAG file does not need: imported where used.
+# The trigger brings Airflow's models, and with them SQLAlchemy, which parsing a DAG file does not need.
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -154,8 +155,6 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
 
     def execute_complete(self, context: "Context", event: Any) -> dict[str, Any]:
         """Return the completed task that the trigger's event brings, or that a last look finds; raise what ended it."""
-        from airflow_provider_digitalhuman.triggers.last_look import end_of_wait
-
         with self._as_a_sensor(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             task = end_of_wait(event, str(self.video_task_id), lambda: hook.query_video(self.video_task_id))
         self.log.info("Video task %s is completed.", task.id)
@@ -166,8 +165,6 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
 
         A skip keeps its message, which ``soft_fail`` takes away.
         """
-        from airflow_provider_digitalhuman.triggers.last_look import TRIGGER_FAILED, event_of_failed_trigger
-
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException as skip:

@@ -5,10 +5,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-if TYPE_CHECKING:
-    from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.api.response import VideoTask
 
 Counter = Literal["videos", "downloads"]
 
@@ -54,14 +53,14 @@ class VideoMetrics:
         return asdict(self)
 
 
-def cost_fields(task: "VideoTask") -> dict[str, float | str]:
+def cost_fields(task: VideoTask) -> dict[str, float | str]:
     """Return the cost fields that the vendor sent, if any: ``amount`` and ``actual_duration``, as they came."""
     found = {"amount": _number_or_text(task, _AMOUNT), "actual_duration": _number_or_text(task, _DURATION)}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def video_metrics(
-    try_number: int, outcome: Literal["success", "failed"], task: "VideoTask | None" = None, **known: Any
+    try_number: int, outcome: Literal["success", "failed"], task: VideoTask | None = None, **known: Any
 ) -> VideoMetrics:
     """Put together what is known.
 
@@ -123,7 +122,7 @@ def _timers(metrics: VideoMetrics) -> Iterator[tuple[str, float]]:
             yield name, seconds
 
 
-def _number_or_text(task: "VideoTask", names: tuple[str, ...]) -> float | str | None:
+def _number_or_text(task: VideoTask, names: tuple[str, ...]) -> float | str | None:
     for name in names:
         value = task.raw.get(name)
         if isinstance(value, int | float | str) and not isinstance(value, bool) and value != "":

@@ -23,6 +23,7 @@ from airflow_provider_digitalhuman.archive.object_store import ObjectSink
 from airflow_provider_digitalhuman.archive.place import FileFacts, Place, is_there, open_place, read_facts
 from airflow_provider_digitalhuman.archive.sink import TakenError
 from airflow_provider_digitalhuman.archive.stores import check_published, open_sink
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError
 from airflow_provider_digitalhuman.support.compat import AIRFLOW
 from tests.support.file_server import FileServer, serving
@@ -324,7 +325,9 @@ def test_two_different_videos_at_one_name_of_a_store_without_condition_are_not_b
     def archive_one(name: str, server: FileServer) -> None:
         task = VideoTask(name, "completed", md5=hashlib.md5(server.content).hexdigest(), video_url=server.url())
         try:
-            outcomes[name] = archive_video(lambda: task, place.uri, log=LOG, allow_private_hosts=True)
+            outcomes[name] = archive_video(
+                lambda: task, place.uri, log=LOG, access=FileAccess(), allow_private_hosts=True
+            )
         except DownloadRefusedError as error:
             outcomes[name] = error
         except BaseException:
