@@ -221,7 +221,7 @@ class _Archive:
         if found is None or found.md5 != md5:
             return None
         video_task_id = self.source.video_task.id
-        self.log.info("The video of task %s is at %s already, with the same MD5.", video_task_id, self.place)
+        self.log.info("The file of video task %s is at %s already, with the same MD5.", video_task_id, self.place)
         return ArchivedVideo(self.place.uri, found.size, md5, 0.0, video_task_id, already_there=True)
 
 
@@ -246,8 +246,8 @@ class _Attempts:
         pause = None if seconds is None else pause_in_worker(seconds, retry_after_seconds(error.retry_after))
         if pause is None:
             raise DownloadError(
-                f"The video of task {video_task_id} could not be fetched: {error}. It is charged, and stays at the"
-                " vendor."
+                f"The file of video task {video_task_id} could not be fetched: {error}. The video is charged, and stays"
+                " at the vendor."
             )
         self._log.warning("The download did not succeed: %s. Trying again in %.1f s.", error, pause)
         time.sleep(pause)
@@ -269,7 +269,7 @@ def _fetch(source: _Source, transfer: Transfer, log: Log) -> str:
             transfer.restart()
             if wrong >= WRONG_MD5_ATTEMPTS:
                 raise DownloadError(
-                    f"The video of task {source.video_task.id} was fetched {wrong} times, and nothing was stored:"
+                    f"The file of video task {source.video_task.id} was fetched {wrong} times, and nothing was stored:"
                     f" {error}."
                 )
         attempts.wait(error, transfer.size, source.video_task.id)

@@ -64,7 +64,7 @@ def _check(session: FileSession, field: str, url: str, log: Log) -> None:
 
 
 def _judge(field: str, url: str, response: requests.Response, start: bytes) -> str | None:
-    """Return what is unclear, None if all is well.
+    """Return what is unclear, None if nothing is.
 
     :raises InvalidRequestError: where it is certain that there is no medium.
     """

@@ -136,7 +136,7 @@ def _joined(url: str, target: str) -> str:
 
 
 def reaches_private_network(url: str) -> bool:
-    """Tell whether the host of ``url`` is loopback or private, by its name or by what it resolves to here."""
+    """Return whether the host of ``url`` is loopback or private, by its name or by what it resolves to here."""
     host = urlsplit(url).hostname or ""
     if is_private_host(host):
         return True
@@ -148,7 +148,7 @@ def reaches_private_network(url: str) -> bool:
 
 
 def is_html(response: requests.Response, start: bytes) -> bool:
-    """Tell whether an answer is an HTML page, by its first bytes, or its content type where those do not deny it."""
+    """Return whether an answer is an HTML page, by its first bytes, or a content type that they do not contradict."""
     text = _text_start(start)
     return text.startswith(_HTML_STARTS) or (_kind(response) in _HTML_TYPES and text[:1] in (b"", b"<"))
 
@@ -169,7 +169,7 @@ def _private(host: str) -> str:
 
 
 def _mask(query: str) -> None:
-    """Let Airflow star out a signature wherever it is logged, also by other libraries at level DEBUG."""
+    """Have Airflow mask a signature wherever it is logged, also by other libraries at level DEBUG."""
     if len(query) >= _LEAST_SECRET:
         mask_secret(query)
 

@@ -28,7 +28,7 @@ class Transport:
 
     Each thread has its own connection: a hook may be shared, and one must neither end nor answer for the other.
 
-    :raises InvalidConnectionError: see :meth:`Route.of`; for a SOCKS proxy without the package that speaks to it; and
+    :raises InvalidConnectionError: see :meth:`Route.of`; for a SOCKS proxy without the package for it; and
         for a proxy's login outside ASCII.
     """
 
@@ -57,7 +57,7 @@ class Transport:
     def post(self, url: str, body: dict[str, Any], monitor: RequestMonitor) -> Answer:
         """POST ``body`` as JSON once, within the submit time-out.
 
-        :param monitor: says, whatever is raised in here, whether the request left and what came of its answer.
+        :param monitor: shows, whatever is raised in here, whether the request left and what came of its answer.
         :raises TransportError: if no whole answer came.
         """
         # On a fresh connection: a kept one can be closed by the server at the very moment the POST leaves.

@@ -56,7 +56,7 @@ LONGEST_START: Final = 60.0
 """Seconds from before the intent is written down to the first byte of the POST; half of Airflow's heartbeat time-out
 where that is less. After a longer time Airflow may have given up this try (contract F29)."""
 QUERY_BACKOFF: Final = (1.0, 2.0, 4.0)
-"""Seconds before each further query after one that told nothing about the task."""
+"""Seconds before each further query after one whose answer was not about the video task."""
 
 
 class DigitalHumanHook(BaseHook):
@@ -231,7 +231,7 @@ class DigitalHumanHook(BaseHook):
             ) from error
 
     def get_video(self, video_task_id: str, sent_video_url: str | None = None) -> VideoTask:
-        """Ask for the state of a video: free of charge, repeated a few times where the answer told nothing.
+        """Ask for the state of a video: free of charge, repeated a few times where no answer was about it.
 
         :param video_task_id: the vendor's task ID.
         :param sent_video_url: the clip that the video is made of, where it is known: it is never taken for the result.
@@ -244,7 +244,7 @@ class DigitalHumanHook(BaseHook):
         )
 
     def query_video(self, video_task_id: str, sent_video_url: str | None = None) -> VideoTask:
-        """Ask once for the state of a video; what to make of a failure is the caller's to decide.
+        """Ask once for the state of a video; the caller decides what a failure means.
 
         After a refused key the next call reads the connection again: the key may have been replaced.
 
@@ -261,7 +261,7 @@ class DigitalHumanHook(BaseHook):
 
     @contextmanager
     def _refused_key_names_connection(self) -> Iterator[None]:
-        """Have the next query look the connection up again after a refused key, and name it in the error."""
+        """Name the connection in the error of a refused key; the next query looks the connection up again."""
         try:
             yield
         except AuthenticationError as error:
@@ -271,7 +271,7 @@ class DigitalHumanHook(BaseHook):
     def _look_up_again(self) -> None:
         try:
             connection = self.get_connection(self.digitalhuman_conn_id)
-        except Exception as error:  # Airflow says "not found" also when it could not look; the old key may still do
+        except Exception as error:  # also where a backend did not answer; the old key may still be good
             self.log.warning("The connection could not be looked up again: %s", error)
             return
         settings = ConnectionSettings.from_connection(connection)
@@ -333,7 +333,7 @@ def _with_backoff(
     backoff: tuple[float, ...],
     log: Log,
 ) -> VideoTask:
-    """Call ``attempt`` until it returns; after a transient error wait, as long as the server or ``backoff`` says."""
+    """Call ``attempt`` until it returns; after a transient error pause as the server asks, else as in ``backoff``."""
     for seconds in backoff:
         try:
             return attempt()

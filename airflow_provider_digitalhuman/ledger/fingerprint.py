@@ -10,7 +10,7 @@ from airflow_provider_digitalhuman.ledger.signed_urls import without_signature
 
 _LEGACY_FIELDS: Final = frozenset({"model", "audioUrl", "videoUrl", "modelVersion", "sideFace", "tiltedFace"})
 _VERSION: Final = "2:"
-"""Before the digits, so that a record tells by which rules it was written. Other rules need another number."""
+"""Before the digits: names the rules by which a record was written. Other rules need another number."""
 
 
 def fingerprint(request: VideoRequest, base_url: str) -> str:

@@ -120,7 +120,7 @@ class Submission:
     def accepted(self, task: VideoTask) -> None:
         """Write down the ID."""
         log.info("Accepted: the video task ID is %s, its status %s.", task.id, task.status)
-        kept = replace(task, raw={}, video_url=None)  # which would be signed, and dead before the record is
+        kept = replace(task, raw={}, video_url=None)  # a URL would be signed, and expire before the record does
         self._advance(Stage.SUBMITTED, video_task_id=task.id, video_task=kept.to_dict())
 
     def recorded_task(self) -> VideoTask:
@@ -167,7 +167,7 @@ class Submission:
             self._advance(Stage.FAILED, detail=str(why))
 
     def not_found(self, why: DigitalHumanError) -> None:
-        """Write down that the API has forgotten the video, once it is older than such records live (F15).
+        """Write down that the API no longer knows the video, once it is older than the vendor keeps records (F15).
 
         A younger one can be there again after an outage, and a clear must not pay for another one then.
         """
@@ -234,7 +234,7 @@ def _log_lines(lines: Iterable[str]) -> None:
 
 
 def _warn_of_unrecognised_signatures(request: VideoRequest) -> None:
-    """Say before paying that a later try may take the same file for another one."""
+    """Log before paying that a later try may take the same file for another one."""
     for medium in request.media:
         if why := unrecognised_signature(medium.url):
             log.warning(

@@ -128,7 +128,7 @@ class CreateRun:
         return VideoRequest(**given)
 
     def _look_before_paying(self, request: VideoRequest) -> None:
-        """Refuse what would be paid for in vain: no way to wait, no way to store, media not there."""
+        """Refuse a video that could not be made, waited for or stored, before it is paid for."""
         task, hook = self._task, self._hook
         if task.wait_for_completion and task.deferrable:
             hook.check_for_triggerer()
@@ -222,7 +222,7 @@ class CreateRun:
         self._report("success")
 
     def end_retries(self, error: BaseException) -> None:
-        """Keep a retry from paying again where no record would hold it back, unless the author wants it to."""
+        """Keep a retry from paying again where no record would hold it back, unless the author has asked for that."""
         if isinstance(error, VideoFailedError) and self._task.on_video_failed == "retry":
             return
         raise AirflowFailException(

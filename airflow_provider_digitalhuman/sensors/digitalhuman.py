@@ -140,7 +140,7 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
         self._defer(wait)
 
     def poke(self, context: "Context") -> PokeReturnValue:
-        """Ask for the video once; more often only to settle a doubt (reschedule mode), or in the last second."""
+        """Ask for the video once; more often in the last second, and while answers are counted (reschedule mode)."""
         wait = self._wait
         assert wait is not None
         self._next_in = float(self.poke_interval)  # for silent_fail, should there be an error
@@ -256,5 +256,5 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
 
 
 def _in_last_second(wait: VideoWait) -> bool:
-    # Were it left to Airflow to notice the end, its message would win, which does not know what becomes of the video.
+    # The time-out of Airflow itself has another message, which does not say what becomes of the video.
     return wait.deadline - time.time() < 1.0

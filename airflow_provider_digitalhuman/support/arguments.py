@@ -41,7 +41,7 @@ def checked_seconds(argument: str, value: Any, *, zero_allowed: bool = False) ->
 
 
 def checked_video_task_id(value: Any) -> str:
-    """Return ``value`` as a task ID, if it can be one.
+    """Return ``value`` as the ID of a video task, if it can be one.
 
     A whole number is what ``render_template_as_native_obj=True`` makes of an ID of digits.
 
@@ -80,7 +80,7 @@ def refuse_what_only_a_worker_does(task: Any) -> None:
     for option in ("destination", "outlets", "on_success_callback"):
         if task.end_from_trigger and getattr(task, option, None):
             raise InvalidRequestError(
-                f"end_from_trigger=True cannot be used with {option}, which only a worker sees to:"
+                f"end_from_trigger=True cannot be used with {option}, which only a worker handles:"
                 " leave one of them out."
             )
 

@@ -1,4 +1,4 @@
-"""What a video cost and how long it took, as far as anyone knows: into XCom and into Airflow's metrics."""
+"""What a video cost and how long it took, as far as it is known: into XCom and into Airflow's metrics."""
 
 import logging
 import math
@@ -65,12 +65,12 @@ def video_metrics(
     """Put together what is known.
 
     :param try_number: Airflow's.
-    :param task: the task as the API told it last.
+    :param task: the video task as the API reported it last.
     :param known: ``queue_seconds``, ``processing_seconds``, ``transfer_seconds``, ``size``, ``video_task_id``.
     """
-    told = {} if task is None else {"video_task_id": task.id, "status": task.status, "model": task.model}
+    reported = {} if task is None else {"video_task_id": task.id, "status": task.status, "model": task.model}
     costs = {} if task is None else cost_fields(task)
-    return VideoMetrics(outcome, try_number, **{**known, **told, **costs})
+    return VideoMetrics(outcome, try_number, **{**known, **reported, **costs})
 
 
 def report(ti: Any, metrics: VideoMetrics, counter: Counter = "videos") -> None:
@@ -94,7 +94,7 @@ def send(ti: Any, metrics: VideoMetrics, counter: Counter = "videos") -> None:
     try:
         _send(metrics, ti, counter)
     except Exception:
-        _log.warning("The metrics of video task %s could not be told.", metrics.video_task_id, exc_info=True)
+        _log.warning("The metrics of video task %s could not be sent.", metrics.video_task_id, exc_info=True)
 
 
 def _send(metrics: VideoMetrics, ti: Any, counter: str) -> None:

@@ -1,4 +1,4 @@
-"""The waiting: what a query's outcome means for who waits for the video. One decision for every way of waiting.
+"""The waiting: what the outcome of a query means for the wait. One decision for every way of waiting.
 
 Pure: no I/O, no Airflow, no clock of its own. The blocking wait, the sensor's pokes and the triggers' poller
 all ask :class:`VideoWait`, so they cannot end differently. The rules are the contract's F13-F19.
@@ -55,8 +55,8 @@ class Wait:
 
     :param seconds: when.
     :param message: a line for the log; most of the time there is none.
-    :param status_change: True where that is more than the news that the video is still waited for: a new status, or a
-        new kind of error.
+    :param status_change: True where the message is about a new status or a new kind of error; False where it only says
+        that the video is still waited for.
     :param tentative: True where answers are counted (a refused key, an unknown ID, a missing URL): whoever
         does not keep the :class:`VideoWait` until the next query would count from one again.
     """

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import airflow_provider_digitalhuman.operators.run  # noqa: F401  # before a test replaces VideoRequest
 from airflow_provider_digitalhuman.api.endpoints import DEFAULT_BASE_URL
 from airflow_provider_digitalhuman.api.request import VideoRequest, check_url, row
 from airflow_provider_digitalhuman.archive.media_check import check_media

@@ -315,7 +315,7 @@ def test_no_signed_url_is_logged(server, tmp_path, caplog, monkeypatch):
         run(Api(server), tmp_path)
     assert "127.0.0.1" in caplog.text
     assert "topsecret" not in caplog.text
-    # What other libraries log at DEBUG is starred out by Airflow.
+    # What other libraries log at DEBUG is masked by Airflow.
     assert set(masked) == {"X-Signature=topsecret001", "X-Signature=topsecret002", "sig=topsecret"}
 
 

@@ -280,7 +280,7 @@ def test_second_look_that_finds_another_file_fails_for_good(memory_path, monkeyp
     memory_path.fs.rm(memory_path.path)
     if content:
         memory_path.fs.pipe(memory_path.path, content)
-    with pytest.raises(DownloadRefusedError, match=r"The video of task v-1.*video_task_id='v-1'") as refused:
+    with pytest.raises(DownloadRefusedError, match=r"The file of video task v-1.*video_task_id='v-1'") as refused:
         check_published(memory_path, FileFacts(4, md5), 10, "v-1")
     assert refused.value.ends_retries
     assert pauses == [2.0, 20]
