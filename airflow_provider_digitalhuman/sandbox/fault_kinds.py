@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from airflow_provider_digitalhuman.api.response import FAILED, TaskStatus
 from airflow_provider_digitalhuman.sandbox.fault_options import (
     Option,
     code,
@@ -22,6 +23,7 @@ STAGES: Final = ("before", "after")
 _ANY_JSON: Final = Option(
     {"code": "InternalError", "message": "风控拒绝", "type": "server_error"}, "any JSON value", lambda value: True
 )
+_FAILED_WORDS: Final = sorted((word.value for word in FAILED), key=lambda word: (word != TaskStatus.FAILED, word))
 _ERROR_STATUS: Final = integer(500, 400, 599)
 
 
@@ -197,7 +199,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "fails": Kind(
         ("task",),
         "ends without a video",
-        options={"word": one_of("failed", "cancelled", "expired"), "error": text("风控拒绝")},
+        options={"word": one_of(*_FAILED_WORDS), "error": text("风控拒绝")},
     ),
     "takes": Kind(
         ("task",), "takes so many seconds, whatever --processing-seconds says", options={"seconds": number(30)}
