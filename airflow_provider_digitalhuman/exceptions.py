@@ -19,7 +19,7 @@ _ID_STANDS: Final = "An ID stands in the answer:"
 
 
 class DigitalHumanError(Exception):
-    """Base of every error that this provider raises by itself."""
+    """Base of every error of this provider."""
 
     ends_retries: ClassVar[bool] = False
     """True where another try by Airflow could not help, or could cost money."""
@@ -40,7 +40,7 @@ class InvalidConnectionError(DigitalHumanError, ValueError):
 class ConnectionMissingError(DigitalHumanError):
     """Airflow has no connection of this ID, could not look it up, or the triggerer could not use it.
 
-    Airflow does not tell the first two from each other.
+    Airflow reports the first two alike.
     """
 
 
@@ -118,7 +118,7 @@ class LedgerError(DigitalHumanError):
 
 
 class VideoTaskNotFoundError(DigitalHumanError):
-    """The API does not know the task ID (contract F15)."""
+    """The API does not know the video task's ID (contract F15)."""
 
     ends_retries = True
 
@@ -141,7 +141,7 @@ class VideoUrlMissingError(DigitalHumanError):
 
 
 class WaitTimeoutError(DigitalHumanError):
-    """The video was not there by the deadline; it lives on, and another try goes on waiting (contract F19)."""
+    """The video was not there by the deadline; it is not affected, and another try goes on waiting (contract F19)."""
 
 
 class DownloadError(DigitalHumanError):

@@ -1,7 +1,7 @@
 """An HTTP answer as it came, and its contents as people, logs and databases may have them.
 
-Nothing of a server's goes anywhere but through here: without the key, should a server echo it, and without what some
-database cannot keep.
+All content of an answer passes through this module: it removes the key, which a server may echo, and what some
+databases cannot store.
 """
 
 import json

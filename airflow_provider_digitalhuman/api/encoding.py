@@ -1,4 +1,4 @@
-"""Bodies that came compressed although nobody asked for it: some proxies compress all the same."""
+"""Bodies that came compressed although the request declined it: some proxies compress all the same."""
 
 import zlib
 from typing import Final
@@ -23,7 +23,7 @@ def bounded(size: int, most: int = MAX_ANSWER) -> int:
 def decoded(body: bytes, encoding: str, most: int = MAX_ANSWER) -> bytes:
     """Return ``body`` without its ``Content-Encoding``; an encoding that is not known is left.
 
-    :raises ValueError: if it grows beyond all measure.
+    :raises ValueError: if it grows beyond ``most`` bytes.
     :raises zlib.error: if it is broken.
     """
     for compression in _compressions(encoding):
@@ -73,6 +73,6 @@ def _inflated_part(body: bytes, compression: str, most: int) -> bytes:
 
 
 def _window(body: bytes, compression: str) -> int:
-    """Return what tells ``zlib`` the container; "deflate" comes with zlib's header, or without any."""
+    """Return the ``wbits`` that name the container to ``zlib``; "deflate" comes with its header, or without any."""
     has_header = body.startswith(_GZIP) or (len(body) > 1 and body[0] & 15 == 8 and int.from_bytes(body[:2]) % 31 == 0)
     return -zlib.MAX_WBITS if compression == "deflate" and not has_header else zlib.MAX_WBITS | 32

@@ -24,7 +24,7 @@ LONGEST_IDLE: Final = 45.0
 """Seconds after which a kept connection is not used again: servers close theirs after about a minute."""
 
 TASK_RECORD_LIFETIME: Final = 86_400.0
-"""Seconds for which the vendor keeps what it knows of a task: about a day."""
+"""Seconds for which the vendor keeps the record of a video task: about a day."""
 
 MIN_POLL_INTERVAL: Final = 5.0
 MAX_POLL_INTERVAL: Final = 10.0

@@ -1,4 +1,4 @@
-"""The vendor's known words in English: an error shows both, for a reader who cannot read the one."""
+"""The vendor's known words in English: an error shows both, as not every reader reads Chinese."""
 
 import re
 from typing import Final
@@ -16,7 +16,7 @@ GLOSSES: Final[tuple[tuple[str, str], ...]] = (
 """Pattern of the vendor's words, and what they mean."""
 
 NO_BALANCE: Final = r"(?i)余额|欠费|充值|arrears|(?<!im)balance(?![dr])|insufficient.?(?:credit|fund|quota)"
-"""Words of a refusal for want of money (contract F8: no code is known for it)."""
+"""Words of a refusal because the account cannot pay (contract F8: no code is known for it)."""
 
 
 def glossed(shown: str, whole: str | None = None) -> str:

@@ -67,11 +67,11 @@ def read_create(answer: Answer, sent_video_url: str | None = None) -> VideoTask:
         meaning = code_on_create(code)
     # An id alone can be the request's, as some gateways put it into an error; but a rate limit allows another POST.
     if named := task_ids(answer, VOCABULARY, any_id=meaning is OnCreate.RATE_LIMIT):
-        raise _unknown(answer, f"it names a task ({named[0]}) although it is no acceptance", *named)
+        raise _unknown(answer, f"it names a video task ({named[0]}) although it is no acceptance", *named)
     if may_name_task(answer):
-        raise _unknown(answer, "it may name a task in a form that cannot be read", *possible_ids(answer))
+        raise _unknown(answer, "it may name a video task in a form that cannot be read", *possible_ids(answer))
     if code is not None and holds_data(answer):
-        raise _unknown(answer, "it holds data beside the error code, which can name a task")
+        raise _unknown(answer, "it holds data beside the error code, which can name a video task")
     _raise_not_accepted(answer, meaning)
 
 
@@ -99,11 +99,13 @@ def read_query(answer: Answer, video_task_id: str, sent_video_url: str | None = 
         case OnQuery.RATE_LIMIT:
             raise RateLimitError(f"The API asks to slow down. {said}.", answer.retry_after_seconds())
         case _ if other is not None:
-            raise QueryError(f"{said}, which is about another task ({excerpt(other)}).", answer.retry_after_seconds())
+            raise QueryError(
+                f"{said}, which is about another video task ({excerpt(other)}).", answer.retry_after_seconds()
+            )
         case OnQuery.NOT_FOUND:
-            raise VideoTaskNotFoundError(f"The API does not know the task, or the Base URL is wrong. {said}.")
+            raise VideoTaskNotFoundError(f"The API does not know the video task, or the Base URL is wrong. {said}.")
         case _:
-            raise QueryError(f"{said}, which says nothing about the task.", answer.retry_after_seconds())
+            raise QueryError(f"{said}, which says nothing about the video task.", answer.retry_after_seconds())
 
 
 def unknown_with_ids(message: str, answer: Answer | None, *named: str) -> SubmissionUnknownError:
@@ -141,7 +143,7 @@ def _raise_not_accepted(answer: Answer, meaning: OnCreate) -> NoReturn:
             raise _refusal(answer, meaning, said)
     raise _unknown(
         answer,
-        "it carries neither a task ID nor an error code"
+        "it carries neither a video task ID nor an error code"
         if http_on_create(answer.http_status) is OnCreate.BY_BODY
         else "it does not prove that nothing was accepted",
     )

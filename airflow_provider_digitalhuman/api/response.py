@@ -12,7 +12,7 @@ URL_ALIASES: Final = ("result_url", "resultUrl", "videoUrl")
 
 
 class TaskStatus(StrEnum):
-    """The vendor's words for the state of a task; a word that is not here means a task that may still run."""
+    """The vendor's words for the state of a video task; one with another word may still run."""
 
     QUEUED = "queued"
     PROCESSING = "processing"

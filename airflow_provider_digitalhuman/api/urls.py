@@ -25,7 +25,7 @@ def web_url(text: str) -> SplitResult | None:
 
 
 def is_private_host(host: str) -> bool:
-    """Tell whether ``host`` is a loopback, private or otherwise not public name or address; looks nothing up."""
+    """Return whether ``host`` is a loopback, private or otherwise not public name or address, without a DNS look-up."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(_PRIVATE_SUFFIXES):
         return True

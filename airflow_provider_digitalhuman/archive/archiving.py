@@ -1,16 +1,14 @@
 """The finished video, fetched from a fresh URL, verified, and stored whole or not at all (contract F18, F20-F22)."""
 
 import re
-import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from airflow_provider_digitalhuman.api.endpoints import CONNECT_TIMEOUT
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.api.retry_after import retry_after_seconds
+from airflow_provider_digitalhuman.api.retry_after import pause_in_worker, retry_after_seconds
 from airflow_provider_digitalhuman.archive.destination import fill_in
 from airflow_provider_digitalhuman.archive.download import MIN_SPEED, Transfer
 from airflow_provider_digitalhuman.archive.local_file import remove_leftovers
@@ -18,6 +16,7 @@ from airflow_provider_digitalhuman.archive.place import FileFacts, Place, open_p
 from airflow_provider_digitalhuman.archive.sink import Sink, TakenError
 from airflow_provider_digitalhuman.archive.stores import check_published, open_sink
 from airflow_provider_digitalhuman.connection.fetching import FetchError, FileSession
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import (
     DownloadError,
     DownloadRefusedError,
@@ -34,8 +33,6 @@ READ_TIMEOUT: Final = 60.0
 """Seconds without a single byte after which a transfer counts as broken off."""
 PROGRESS: Final = 8 * 1024 * 1024
 """Bytes beyond the furthest point so far after which the attempts are counted anew."""
-LONGEST_RETRY_AFTER: Final = 120.0
-"""Seconds of ``Retry-After`` that a worker waits; a longer one is left to Airflow's retries."""
 URL_BACKOFF: Final = (5.0, 5.0, 10.0)
 """Seconds before each further query for a completed task whose URL has not come yet (the vendor asks for 5-10)."""
 WRONG_MD5_ATTEMPTS: Final = 3
@@ -78,13 +75,11 @@ def archive_video(
     destination: Any,
     *,
     log: Log,
+    access: FileAccess,
     storage_conn_id: str | None = None,
     overwrite: bool = False,
     max_bytes: int = DEFAULT_MAX_BYTES,
     allow_private_hosts: bool = False,
-    verify: bool | str = True,
-    proxies: Mapping[str, str] | None = None,
-    connect_timeout: float = CONNECT_TIMEOUT,
     read_timeout: float = READ_TIMEOUT,
     min_speed: float = MIN_SPEED,
 ) -> ArchivedVideo:
@@ -96,13 +91,11 @@ def archive_video(
     :param fetch_task: asks the API for the task as it is now; the only source of the URL, called again for a new one.
     :param destination: see :func:`~airflow_provider_digitalhuman.archive.destination.check_destination`.
     :param log: receives progress and trouble; never a signed URL.
+    :param access: the way to the file's server.
     :param storage_conn_id: Airflow connection of the store.
     :param overwrite: whether a different file at the destination is replaced.
     :param max_bytes: the largest file that is taken.
     :param allow_private_hosts: whether the file may lie on a loopback or private host.
-    :param verify: True, False, or the path of a CA file.
-    :param proxies: proxy URL by scheme.
-    :param connect_timeout: seconds to reach a server.
     :param read_timeout: seconds without a single byte after which a transfer counts as broken off.
     :param min_speed: bytes per second, over some minutes, below which a transfer counts as broken off; 0: never.
     :raises DownloadRefusedError: too large, at a private address, or another file is there.
@@ -117,13 +110,7 @@ def archive_video(
     archive = _Archive(source, place, read_facts(place, overwrite=overwrite), overwrite, log)
     if source.md5 and (stored := archive.stored_before(source.md5)):
         return stored
-    session = FileSession(
-        allow_private_hosts=allow_private_hosts,
-        verify=verify,
-        proxies=proxies,
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
-    )
+    session = FileSession(access, allow_private_hosts=allow_private_hosts, read_timeout=read_timeout)
     with session, open_sink(place, max_bytes, log, overwrite=overwrite) as sink:
         return archive.store(sink, Transfer(session, sink, max_bytes, log, min_speed=min_speed))
 
@@ -234,7 +221,7 @@ class _Archive:
         if found is None or found.md5 != md5:
             return None
         video_task_id = self.source.video_task.id
-        self.log.info("The video of task %s is at %s already, with the same MD5.", video_task_id, self.place)
+        self.log.info("The file of video task %s is at %s already, with the same MD5.", video_task_id, self.place)
         return ArchivedVideo(self.place.uri, found.size, md5, 0.0, video_task_id, already_there=True)
 
 
@@ -255,16 +242,15 @@ class _Attempts:
         if size >= self._furthest + PROGRESS:
             self._furthest = size
             self._delays = iter(BACKOFF)
-        delay = next(self._delays, None)
-        asked = retry_after_seconds(error.retry_after) or 0.0
-        if delay is None or asked > LONGEST_RETRY_AFTER:
+        seconds = next(self._delays, None)
+        pause = None if seconds is None else pause_in_worker(seconds, retry_after_seconds(error.retry_after))
+        if pause is None:
             raise DownloadError(
-                f"The video of task {video_task_id} could not be fetched: {error}. It is charged, and stays at the"
-                " vendor."
+                f"The file of video task {video_task_id} could not be fetched: {error}. The video is charged, and stays"
+                " at the vendor."
             )
-        delay = max(asked, delay * (1 + secrets.randbelow(1000) / 2000))
-        self._log.warning("The download did not succeed: %s. Trying again in %.1f s.", error, delay)
-        time.sleep(delay)
+        self._log.warning("The download did not succeed: %s. Trying again in %.1f s.", error, pause)
+        time.sleep(pause)
 
 
 def _fetch(source: _Source, transfer: Transfer, log: Log) -> str:
@@ -283,7 +269,7 @@ def _fetch(source: _Source, transfer: Transfer, log: Log) -> str:
             transfer.restart()
             if wrong >= WRONG_MD5_ATTEMPTS:
                 raise DownloadError(
-                    f"The video of task {source.video_task.id} was fetched {wrong} times, and nothing was stored:"
+                    f"The file of video task {source.video_task.id} was fetched {wrong} times, and nothing was stored:"
                     f" {error}."
                 )
         attempts.wait(error, transfer.size, source.video_task.id)

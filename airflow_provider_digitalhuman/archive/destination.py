@@ -4,14 +4,12 @@ import hashlib
 import re
 from collections.abc import Iterator
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from airflow_provider_digitalhuman.api.redact import excerpt
+from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 from airflow_provider_digitalhuman.support.arguments import path_text
-
-if TYPE_CHECKING:
-    from airflow_provider_digitalhuman.api.response import VideoTask
 
 DEFAULT_NAME: Final = "{video_task_id}.mp4"
 """What a destination that ends with a slash gets."""
@@ -52,7 +50,7 @@ def check_destination(destination: Any) -> str:
     return destination
 
 
-def fill_in(destination: Any, task: "VideoTask") -> str:
+def fill_in(destination: Any, task: VideoTask) -> str:
     """Return the URI of the one file that ``task``'s video is stored in.
 
     What the vendor sent can only ever be one segment of the path: an opaque ID may hold ``/`` and ``..``.
@@ -99,7 +97,7 @@ def _check_placeholder(destination: str, name: str | None, spec: str) -> None:
         raise _invalid(destination, f"{spec!r} is not a date format; write for example {{created:%Y/%m/%d}}")
 
 
-def _value(name: str, spec: str, task: "VideoTask") -> str:
+def _value(name: str, spec: str, task: VideoTask) -> str:
     if name == "created":
         return task.created.strftime(spec or DATE_FORMAT) if task.created else UNKNOWN
     value = task.id if name == "video_task_id" else task.model

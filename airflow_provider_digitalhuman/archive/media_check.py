@@ -1,18 +1,21 @@
 """A look at the media before a video is paid for: one byte of each, as the vendor's server would ask for it."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from airflow_provider_digitalhuman.api.endpoints import CONNECT_TIMEOUT
+import requests
+
 from airflow_provider_digitalhuman.api.redact import redact_url
+from airflow_provider_digitalhuman.api.request import VideoRequest
+from airflow_provider_digitalhuman.connection.fetching import (
+    NETWORK_ERRORS,
+    FetchError,
+    FileSession,
+    describe,
+    is_html,
+)
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import DownloadRefusedError, InvalidRequestError
 from airflow_provider_digitalhuman.support.logs import Log
-
-if TYPE_CHECKING:
-    import requests
-
-    from airflow_provider_digitalhuman.api.request import VideoRequest
-    from airflow_provider_digitalhuman.connection.fetching import FileSession
 
 READ_TIMEOUT: Final = 15.0
 """Seconds for the first bytes of a medium; longer, and it is only warned."""
@@ -21,12 +24,10 @@ _LOOK: Final = 512
 
 
 def check_media(
-    request: "VideoRequest",
+    request: VideoRequest,
     *,
     log: Log,
-    verify: bool | str = True,
-    proxies: Mapping[str, str] | None = None,
-    connect_timeout: float = CONNECT_TIMEOUT,
+    access: FileAccess,
     read_timeout: float = READ_TIMEOUT,
 ) -> None:
     """Refuse media of which it is certain that the vendor cannot fetch them; nothing is submitted, nothing charged.
@@ -35,27 +36,20 @@ def check_media(
     time-out, a 403 that may only be for this machine, a 5xx) is a warning.
 
     :param request: the checked parameters.
-    :param log: told of what is unclear; never of a signed URL.
+    :param log: receives what is unclear; never a signed URL.
+    :param access: the way to the media's servers.
+    :param read_timeout: seconds for an answer as a whole.
     :raises InvalidRequestError: for HTTP 404 or 410, or an HTML page (such as a login page) in place of a medium.
     """
-    from airflow_provider_digitalhuman.connection.fetching import FileSession
-
     # The vendor fetches the media, not this machine: a private host is refused elsewhere, by the request itself.
     with FileSession(
-        allow_private_hosts=True,
-        verify=verify,
-        proxies=proxies,
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
-        answer_timeout=read_timeout,
+        access, allow_private_hosts=True, read_timeout=read_timeout, answer_timeout=read_timeout
     ) as session:
         for medium in request.media:
             _check(session, medium.name, medium.url, log)
 
 
-def _check(session: "FileSession", field: str, url: str, log: Log) -> None:
-    from airflow_provider_digitalhuman.connection.fetching import FetchError
-
+def _check(session: FileSession, field: str, url: str, log: Log) -> None:
     try:
         with session.open(url, {"Range": "bytes=0-0"}) as response:
             start = _start(response) if response.status_code in (200, 206) else b""
@@ -69,13 +63,11 @@ def _check(session: "FileSession", field: str, url: str, log: Log) -> None:
         )
 
 
-def _judge(field: str, url: str, response: "requests.Response", start: bytes) -> str | None:
-    """Return what is unclear, None if all is well.
+def _judge(field: str, url: str, response: requests.Response, start: bytes) -> str | None:
+    """Return what is unclear, None if nothing is.
 
     :raises InvalidRequestError: where it is certain that there is no medium.
     """
-    from airflow_provider_digitalhuman.connection.fetching import is_html
-
     status = response.status_code
     if status in _GONE:
         raise _invalid(field, url, f"its server answers HTTP {status}; check the URL, and whether the file is there")
@@ -89,10 +81,8 @@ def _judge(field: str, url: str, response: "requests.Response", start: bytes) ->
     return None
 
 
-def _start(response: "requests.Response") -> bytes:
+def _start(response: requests.Response) -> bytes:
     """Return the first bytes: one where ranges are known, more where the whole file comes; the rest is left unread."""
-    from airflow_provider_digitalhuman.connection.fetching import NETWORK_ERRORS, FetchError, describe
-
     try:
         return bytes(response.raw.read(_LOOK, decode_content=True))
     except NETWORK_ERRORS as error:

@@ -143,6 +143,6 @@ def store_errors(uri: str) -> Iterator[None]:
         text = f"{uri} could not be read or written: {type(error).__name__}: {error}"
         if isinstance(error, OSError) and error.errno in LASTING_ERRORS and uri.startswith(_LOCAL_SCHEMES):
             raise DownloadRefusedError(
-                f"{text}. That does not pass by itself: choose another destination, or make this one writable."
+                f"{text}. Another try cannot help: choose another destination, or make this one writable."
             ) from error
         raise DownloadError(text) from error

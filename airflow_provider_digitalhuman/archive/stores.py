@@ -37,7 +37,7 @@ def check_published(place: Place, video: FileFacts, published_in: float, video_t
     if found != video:
         now = f"another file is there ({found})" if found else "there is no file any more"
         raise DownloadRefusedError(
-            f"The video of task {video_task_id} ({video}) was stored at {place}, and now {now}: another task has"
+            f"The file of video task {video_task_id} ({video}) was stored at {place}, and now {now}: another task has"
             " probably stored its video at the same destination, over this one. Give each video a destination of its"
             " own, with {video_task_id} in it, and store this one there with DownloadDigitalHumanVideoOperator"
             f"(video_task_id={video_task_id!r}, …); it is paid for, and is not submitted again by that."

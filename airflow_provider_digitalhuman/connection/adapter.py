@@ -22,6 +22,7 @@ from urllib3.exceptions import HeaderParsingError, HTTPError
 from urllib3.util.response import assert_header_parsing
 
 from airflow_provider_digitalhuman.api.redact import excerpt, masked
+from airflow_provider_digitalhuman.connection.monitor import Monitor
 from airflow_provider_digitalhuman.connection.route import Route
 
 if TYPE_CHECKING:
@@ -46,26 +47,6 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'***'"
-
-
-class Monitor:
-    """Follows one request on its connection, and sets its time limits."""
-
-    refuses_malformed_head = True
-    """Whether an answer with a malformed line in its head is no answer: what frames its body may stand behind it."""
-
-    def leaving(self) -> None:
-        """Take note that bytes of the request are written next; what is raised keeps them from being written."""
-
-    def received(self, data: bytes) -> None:
-        """Take note of the bytes that came, as they came: head and chunk sizes included."""
-
-    def time_left(self) -> float:
-        """Return the seconds that the next bytes may take."""
-        raise NotImplementedError
-
-    def time_is_up(self) -> None:
-        """Take note that they took longer. The answer ends here, unless something is raised."""
 
 
 class Adapter(HTTPAdapter):

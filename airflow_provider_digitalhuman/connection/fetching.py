@@ -11,8 +11,10 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
 from airflow_provider_digitalhuman.api.urls import is_private_host, web_url
-from airflow_provider_digitalhuman.connection.adapter import NETWORK_ERRORS, Adapter, Monitor, cause, describe
+from airflow_provider_digitalhuman.connection.adapter import NETWORK_ERRORS, Adapter, cause, describe
+from airflow_provider_digitalhuman.connection.monitor import Monitor
 from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import DownloadRefusedError, InvalidConnectionError
 from airflow_provider_digitalhuman.support.compat import mask_secret
 
@@ -48,29 +50,23 @@ class FetchError(Exception):
 class FileSession:
     """GETs of files: no key, no cookies, no ``.netrc``, http and https only, redirects followed by hand.
 
+    :param access: the way to the servers.
     :param allow_private_hosts: whether loopback and private hosts may be reached; checked for the URL, for each
         redirect, and for the address that a connection really has (not behind a proxy, which alone knows it).
-    :param verify: True, False, or the path of a CA file.
-    :param proxies: proxy URL by scheme.
-    :param connect_timeout: seconds to reach a server.
     :param read_timeout: seconds for the head of an answer, and then for each of its reads.
     :param answer_timeout: seconds for an answer as a whole; None where its length is the file's.
     """
 
     def __init__(
         self,
+        access: FileAccess,
         *,
         allow_private_hosts: bool,
-        verify: bool | str = True,
-        proxies: Mapping[str, str] | None = None,
-        connect_timeout: float,
         read_timeout: float,
         answer_timeout: float | None = None,
     ) -> None:
+        self._access = access
         self._allow_private_hosts = allow_private_hosts
-        self._verify = verify
-        self._proxies = dict(proxies or {})
-        self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._answer_timeout = answer_timeout
         self._adapter = Adapter(None if allow_private_hosts else _refuse_private)
@@ -97,7 +93,8 @@ class FileSession:
         raise FetchError(f"more than {MAX_REDIRECTS} redirects, the last one to {redact_url(url)}", fresh_url=True)
 
     def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        monitor = _FileMonitor(self._connect_timeout, self._read_timeout, self._answer_timeout)
+        access = self._access
+        monitor = _FileMonitor(access.connect_timeout, self._read_timeout, self._answer_timeout)
         # Identity: the MD5 is that of the file, and a broken transfer can go on at the byte where it broke off.
         own = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         try:
@@ -105,9 +102,9 @@ class FileSession:
                 "GET",
                 url,
                 own | dict(headers),
-                route=Route.to(url, self._verify, self._proxies),
+                route=Route.to(url, access.verify, access.proxies),
                 monitor=monitor,
-                timeout=(self._connect_timeout, self._read_timeout),
+                timeout=(access.connect_timeout, self._read_timeout),
             )
         except InvalidConnectionError as error:
             raise FetchError(str(error)) from None
@@ -139,7 +136,7 @@ def _joined(url: str, target: str) -> str:
 
 
 def reaches_private_network(url: str) -> bool:
-    """Tell whether the host of ``url`` is loopback or private, by its name or by what it resolves to here."""
+    """Return whether the host of ``url`` is loopback or private, by its name or by what it resolves to here."""
     host = urlsplit(url).hostname or ""
     if is_private_host(host):
         return True
@@ -151,7 +148,7 @@ def reaches_private_network(url: str) -> bool:
 
 
 def is_html(response: requests.Response, start: bytes) -> bool:
-    """Tell whether an answer is an HTML page, by its first bytes, or its content type where those do not deny it."""
+    """Return whether an answer is an HTML page, by its first bytes, or a content type that they do not contradict."""
     text = _text_start(start)
     return text.startswith(_HTML_STARTS) or (_kind(response) in _HTML_TYPES and text[:1] in (b"", b"<"))
 
@@ -172,7 +169,7 @@ def _private(host: str) -> str:
 
 
 def _mask(query: str) -> None:
-    """Let Airflow star out a signature wherever it is logged, also by other libraries at level DEBUG."""
+    """Have Airflow mask a signature wherever it is logged, also by other libraries at level DEBUG."""
     if len(query) >= _LEAST_SECRET:
         mask_secret(query)
 

@@ -4,11 +4,13 @@ Before the first byte, anything that is raised means "not sent". After it, only 
 proves that nothing was accepted.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from airflow_provider_digitalhuman.api.reader import read_create, unknown_with_ids
 from airflow_provider_digitalhuman.api.redact import excerpt, masked
+from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.connection.monitor import RequestMonitor
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -19,10 +21,6 @@ from airflow_provider_digitalhuman.exceptions import (
     SubmissionUnknownError,
 )
 
-if TYPE_CHECKING:
-    from airflow_provider_digitalhuman.api.request import VideoRequest
-    from airflow_provider_digitalhuman.connection.transport import RequestMonitor
-
 _READ_FROM_AN_ANSWER: Final = (
     AuthenticationError,
     InsufficientBalanceError,
@@ -32,9 +30,7 @@ _READ_FROM_AN_ANSWER: Final = (
 )
 
 
-def outcome_of(
-    error: BaseException, monitor: "RequestMonitor", request: "VideoRequest"
-) -> VideoTask | DigitalHumanError:
+def outcome_of(error: BaseException, monitor: RequestMonitor, request: VideoRequest) -> VideoTask | DigitalHumanError:
     """Return what is known of a POST that ended with ``error``.
 
     :returns: the accepted task; or ``error`` itself where it says what became of the POST; or such an error.
@@ -56,7 +52,7 @@ def outcome_of(
     return _unknown(error, monitor)
 
 
-def _unknown(error: BaseException, monitor: "RequestMonitor") -> SubmissionUnknownError:
+def _unknown(error: BaseException, monitor: RequestMonitor) -> SubmissionUnknownError:
     said = (
         "It is not known whether the video was accepted and charged: the request left, and then this was raised:"
         f" {_shown(error, monitor)}."
@@ -69,6 +65,6 @@ def _unknown(error: BaseException, monitor: "RequestMonitor") -> SubmissionUnkno
         return SubmissionUnknownError(said)
 
 
-def _shown(error: BaseException, monitor: "RequestMonitor") -> str:
+def _shown(error: BaseException, monitor: RequestMonitor) -> str:
     text = f"{type(error).__name__}: {error}"
     return excerpt(masked(text, monitor.secret))

@@ -14,7 +14,7 @@ def proxy_for(url: str, proxies: Mapping[str, str]) -> SplitResult | None:
     """Return the proxy that ``requests`` would take for ``url``; None for a direct connection.
 
     :param proxies: scheme -> address, as the connection's extra names them; empty for those of the environment.
-    :raises InvalidConnectionError: for an address that is no URL, or a scheme that is not spoken here.
+    :raises InvalidConnectionError: for an address that is no URL, or a scheme that is not supported.
     """
     if not proxies and not getproxies().keys() - {"no"}:
         return None  # most tasks: they need not import what follows
@@ -47,5 +47,5 @@ def split_proxy(address: str) -> SplitResult:
     """
     parts = urlsplit(address)
     if parts.port == 0 or "@" in parts.path + parts.query + parts.fragment:
-        raise ValueError("no host and port can be told")
+        raise ValueError("host and port cannot be read")
     return parts

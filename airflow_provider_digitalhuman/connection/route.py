@@ -21,7 +21,7 @@ class Route:
 
     :param tls: None for plain HTTP.
     :param proxy: None for a direct connection.
-    :param proxy_tls: for a proxy that is itself spoken to by TLS.
+    :param proxy_tls: for a proxy that is itself reached by TLS.
     """
 
     target: SplitResult
@@ -38,7 +38,7 @@ class Route:
     def to(cls, url: str, verify: bool | str, proxies: Mapping[str, str]) -> Self:
         """Take the route that ``requests`` would take: same proxies, same environment, same CA files.
 
-        :raises InvalidConnectionError: for a kind of proxy that is not spoken here, or a CA file that cannot be read.
+        :raises InvalidConnectionError: for a kind of proxy that is not supported, or a CA file that cannot be read.
         """
         target, proxy = urlsplit(url), proxy_for(url, proxies)
         secured = "https" in (target.scheme, proxy and proxy.scheme)
@@ -66,7 +66,7 @@ class Route:
         return self.proxy is not None and not self.by_socks and self.target.scheme == "http"
 
     def check_for_triggerer(self) -> None:
-        """Refuse what only a worker speaks.
+        """Refuse what only a worker supports.
 
         :raises InvalidConnectionError: for a SOCKS proxy.
         """

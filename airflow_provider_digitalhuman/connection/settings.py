@@ -3,10 +3,10 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_digitalhuman.api.endpoints import (
@@ -28,7 +28,22 @@ _LARGEST_NUMBER: Final = 86_400
 _WORDS: Final[Mapping[str, bool]] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-class ConnectionSettings(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FileAccess:
+    """What a connection says of the way to servers that hold media and videos: all but the API and its key.
+
+    :param verify: True, False, or the path of a CA file.
+    :param proxies: proxy URL by scheme; may hold a password, so it is never shown.
+    :param connect_timeout: seconds to reach a server.
+    """
+
+    verify: bool | str = True
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    connect_timeout: float = CONNECT_TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
     """What a connection of type ``digitalhuman`` says.
 
     :param api_key: the key; never shown.
@@ -42,7 +57,7 @@ class ConnectionSettings(NamedTuple):
     :param proxies: proxy URL by scheme; may hold a password, so it is never shown.
     """
 
-    api_key: str
+    api_key: str = field(repr=False)
     base_url: str = DEFAULT_BASE_URL
     model: str = DEFAULT_MODEL
     connect_timeout: float = CONNECT_TIMEOUT
@@ -50,10 +65,12 @@ class ConnectionSettings(NamedTuple):
     query_timeout: float = QUERY_TIMEOUT
     max_queries_per_second: float = DEFAULT_QUERIES_PER_SECOND
     verify: bool | str = True
-    proxies: Mapping[str, str] = MappingProxyType({})
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def __repr__(self) -> str:
-        return f"ConnectionSettings({self.base_url!r})"  # not the key, nor a proxy's password
+    @property
+    def file_access(self) -> FileAccess:
+        """The part of it that holds for the servers of media and videos."""
+        return FileAccess(self.verify, self.proxies, self.connect_timeout)
 
     @classmethod
     def from_connection(cls, connection: "Connection") -> "ConnectionSettings":

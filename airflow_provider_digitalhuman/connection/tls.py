@@ -1,4 +1,4 @@
-"""What a connection by TLS trusts."""
+"""Which certificates a TLS connection trusts."""
 
 import os
 import ssl
@@ -16,7 +16,8 @@ CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 def tls_context(verify: bool | str) -> ssl.SSLContext:
     """Return what a connection trusts.
 
-    :param verify: the connection's: a CA file or folder, True for the one of the environment, False for anybody.
+    :param verify: the connection's: a CA file or folder, True for the one of the environment, False to trust any
+        certificate.
     :raises InvalidConnectionError: for a CA file that cannot be read.
     """
     if verify is False:
@@ -38,13 +39,13 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
 def _trusting(path: str, version: tuple[int, ...]) -> ssl.SSLContext:
     """Read a CA file, which takes 20 ms, once for all forks of a process, as long as it is the same.
 
-    A context may be shared: nobody changes it after this but ``urllib3``, which sets the same ALPN each time.
+    A context may be shared: after this only ``urllib3`` changes it, and sets the same ALPN each time.
     """
     return ssl.create_default_context(cafile=path)
 
 
 def _trusted() -> tuple[str, str]:
-    """Return who names the CA file that is trusted, and the file."""
+    """Return the name of what sets the trusted CA file, and the file."""
     for name in CA_VARIABLES:
         if path := os.environ.get(name):
             return name, path

@@ -7,39 +7,20 @@ import time
 from importlib.util import find_spec
 from typing import Any, Final
 
-import requests
-
 from airflow_provider_digitalhuman.api.answer import Answer
-from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, bounded, decoded, decoded_part
+from airflow_provider_digitalhuman.api.encoding import bounded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE
-from airflow_provider_digitalhuman.connection.adapter import Adapter, Monitor, Secret, cause, describe, pieces
+from airflow_provider_digitalhuman.connection.adapter import Adapter, Secret, cause, describe, pieces
+from airflow_provider_digitalhuman.connection.monitor import UNREACHABLE, RequestMonitor, TransportError
 from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 from airflow_provider_digitalhuman.connection.tls import CA_VARIABLES
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 
-UNREACHABLE: Final = "Check the Base URL of the connection, the network and the proxy."
 UNTRUSTED: Final = (
     "The TLS handshake failed. If a certificate is not trusted, name the CA file of your company or its proxy in"
     f" extra.verify of the connection, or on the worker in {', '.join(CA_VARIABLES[:-1])} or {CA_VARIABLES[-1]}."
 )
-
-
-class TransportError(Exception):
-    """No whole answer came.
-
-    :param request_left: False where it is certain that no byte of the request left this machine.
-    :param partial: the answer as far as it came, see :meth:`RequestMonitor.partial`.
-    :param cure: what to do where the server cannot be reached.
-    """
-
-    def __init__(
-        self, reason: str, *, request_left: bool, partial: Answer | None = None, cure: str = UNREACHABLE
-    ) -> None:
-        super().__init__(reason)
-        self.request_left = request_left
-        self.partial = partial
-        self.cure = cure
 
 
 class Transport:
@@ -47,7 +28,7 @@ class Transport:
 
     Each thread has its own connection: a hook may be shared, and one must neither end nor answer for the other.
 
-    :raises InvalidConnectionError: see :meth:`Route.of`; for a SOCKS proxy without the package that speaks to it; and
+    :raises InvalidConnectionError: see :meth:`Route.of`; for a SOCKS proxy without the package for it; and
         for a proxy's login outside ASCII.
     """
 
@@ -73,10 +54,10 @@ class Transport:
         """
         return self._request("GET", url, self._settings.query_timeout, RequestMonitor())
 
-    def post(self, url: str, body: dict[str, Any], monitor: "RequestMonitor") -> Answer:
+    def post(self, url: str, body: dict[str, Any], monitor: RequestMonitor) -> Answer:
         """POST ``body`` as JSON once, within the submit time-out.
 
-        :param monitor: says, whatever is raised in here, whether the request left and what came of its answer.
+        :param monitor: shows, whatever is raised in here, whether the request left and what came of its answer.
         :raises TransportError: if no whole answer came.
         """
         # On a fresh connection: a kept one can be closed by the server at the very moment the POST leaves.
@@ -91,7 +72,7 @@ class Transport:
             adapter.close()
 
     def _request(
-        self, method: str, url: str, timeout: float, monitor: "RequestMonitor", body: bytes | None = None
+        self, method: str, url: str, timeout: float, monitor: RequestMonitor, body: bytes | None = None
     ) -> Answer:
         connect_timeout = self._settings.connect_timeout
         monitor.begin(connect_timeout, timeout, self._settings.api_key)
@@ -138,98 +119,11 @@ class Transport:
             **({} if body is None else {"Content-Type": "application/json"}),
         }
 
-    def _not_answered(self, error: Exception, monitor: "RequestMonitor", timeout: float) -> TransportError:
+    def _not_answered(self, error: Exception, monitor: RequestMonitor, timeout: float) -> TransportError:
         late = f"no whole answer within {timeout:g} s"
         return TransportError(
             late if monitor.timed_out else describe(error, self._settings.api_key),
             request_left=monitor.request_left,
             partial=monitor.partial(),
             cure=UNTRUSTED if isinstance(cause(error), ssl.SSLError) else UNREACHABLE,
-        )
-
-
-class RequestMonitor(Monitor):
-    """What became of one request: whether a byte of it can have left this machine, and what came of its answer.
-
-    :param latest_first_byte: Unix seconds after which no byte of it must leave any more; None for any time. By the
-        wall clock, as the other one stands still with a suspended machine.
-    """
-
-    def __init__(self, latest_first_byte: float | None = None) -> None:
-        self.request_left = False
-        self.timed_out = False
-        self.keeps_wire = False
-        self.response: requests.Response | None = None
-        self.body = bytearray()
-        self.answer: Answer | None = None
-        """The answer once it is whole."""
-        self._latest_first_byte = latest_first_byte
-        self._wire = bytearray()
-        self._connect_timeout = self._seconds = self._deadline = 0.0
-        self.secret = ""
-
-    def begin(self, connect_timeout: float, seconds: float, secret: str) -> None:
-        """Set the limits.
-
-        :param connect_timeout: seconds that each answer may take before the request leaves: a proxy's.
-        :param seconds: how long the answer to the request may take.
-        :param secret: the key that is sent.
-        """
-        self._connect_timeout, self._seconds, self.secret = connect_timeout, seconds, secret
-
-    def leaving(self) -> None:
-        """Note that bytes of the request are written next; what fails before the first of them was not sent.
-
-        :raises TimeoutError: where it is too late for them, or for the rest: a request without its end is carried out
-            by no server that keeps to HTTP, but nothing proves it.
-        """
-        late = time.time() - self._latest_first_byte if self._latest_first_byte is not None else 0.0
-        if late > 0:
-            raise TimeoutError(f"this process stood still, the request is {late:.0f} s too late")
-        if not self.request_left:
-            self.request_left = True
-            self._deadline = time.monotonic() + self._seconds
-
-    def received(self, data: bytes) -> None:
-        """Note what came off the wire."""
-        if self.keeps_wire and self.request_left and len(self._wire) < MAX_ANSWER:
-            self._wire += data
-
-    def time_left(self) -> float:
-        """Return the seconds that the next bytes may take."""
-        return self._deadline - time.monotonic() if self.request_left else self._connect_timeout
-
-    def time_is_up(self) -> None:
-        """End the answer as if the server had ended it here: what has come can be a whole one."""
-        self.timed_out = True
-
-    def finish(self) -> None:
-        """Note that the answer is whole.
-
-        :raises ValueError, zlib.error: see :func:`decoded`.
-        """
-        assert self.response is not None
-        self.answer = self._answer(self.response, decoded(bytes(self.body), self._encoding()))
-
-    def partial(self) -> Answer | None:
-        """Return the answer as far as it came, decoded as far as it can be; None if nothing came.
-
-        Its HTTP status is 0 if not even its head could be read.
-        """
-        if self.response is not None:
-            return self._answer(self.response, decoded_part(bytes(self.body), self._encoding()))
-        return Answer(0, b"", secret=self.secret, wire=bytes(self._wire)) if self._wire else None
-
-    def _encoding(self) -> str:
-        return self.response.headers.get("Content-Encoding", "") if self.response is not None else ""
-
-    def _answer(self, response: requests.Response, body: bytes) -> Answer:
-        return Answer(
-            response.status_code,
-            body,
-            retry_after=response.headers.get("Retry-After"),
-            location=response.headers.get("Location"),
-            secret=self.secret,
-            wire=bytes(self._wire),
-            content_type=response.headers.get("Content-Type"),
         )

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseHook
 
+from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
 from airflow_provider_digitalhuman.api.reader import read_create, read_query, unknown_with_ids
+from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.api.retry_after import pause_in_worker
 from airflow_provider_digitalhuman.connection.form import form_widgets, ui_field_behaviour
+from airflow_provider_digitalhuman.connection.monitor import RequestMonitor, TransportError
 from airflow_provider_digitalhuman.connection.outcome import outcome_of
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 from airflow_provider_digitalhuman.exceptions import (
@@ -32,20 +36,17 @@ from airflow_provider_digitalhuman.hooks.observer import (
     write_down_if_possible,
 )
 from airflow_provider_digitalhuman.hooks.recorded_submission import create_recorded
-from airflow_provider_digitalhuman.support.arguments import DEFAULT_CONN_ID
+from airflow_provider_digitalhuman.support.arguments import DEFAULT_CONN_ID, checked_video_task_id
 from airflow_provider_digitalhuman.support.compat import heartbeat_timeout
 from airflow_provider_digitalhuman.support.connections import connection_is_absent
 from airflow_provider_digitalhuman.support.logs import Log
 from airflow_provider_digitalhuman.support.retries import final_if_unknown
-from airflow_provider_digitalhuman.waiting.decision import checked_video_task_id
 
-# connection.transport brings the HTTP library, which parsing a DAG file does not need: imported where it is used.
+# connection.transport brings the HTTP library, which parsing a DAG file does not need.
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection, Context
 
-    from airflow_provider_digitalhuman.api.answer import Answer
-    from airflow_provider_digitalhuman.api.request import VideoRequest
-    from airflow_provider_digitalhuman.connection.transport import RequestMonitor, Transport, TransportError
+    from airflow_provider_digitalhuman.connection.transport import Transport
 
 __all__ = ["DigitalHumanHook"]
 
@@ -53,11 +54,9 @@ SUBMIT_BACKOFF: Final = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further POST after one that was provably not accepted."""
 LONGEST_START: Final = 60.0
 """Seconds from before the intent is written down to the first byte of the POST; half of Airflow's heartbeat time-out
-where that is less. A process that has stood still for longer may have been given up meanwhile (contract F29)."""
-LONGEST_RETRY_AFTER: Final = 120.0
-"""Seconds of ``Retry-After`` that a worker sits out; a longer one is left to Airflow's retries."""
+where that is less. After a longer time Airflow may have given up this try (contract F29)."""
 QUERY_BACKOFF: Final = (1.0, 2.0, 4.0)
-"""Seconds before each further query after one that told nothing about the task."""
+"""Seconds before each further query after one whose answer was not about the video task."""
 
 
 class DigitalHumanHook(BaseHook):
@@ -137,7 +136,7 @@ class DigitalHumanHook(BaseHook):
 
     def create_video(
         self,
-        request: "VideoRequest",
+        request: VideoRequest,
         observer: SubmissionObserver | None = None,
         *,
         context: "Context | None" = None,
@@ -180,7 +179,7 @@ class DigitalHumanHook(BaseHook):
                 return self._submit_unrecorded(request)
             return create_recorded(self, request, context)
 
-    def _submit_unrecorded(self, request: "VideoRequest") -> VideoTask:
+    def _submit_unrecorded(self, request: VideoRequest) -> VideoTask:
         outcome = LastOutcome()
         try:
             return self._submit(request, outcome)
@@ -189,7 +188,7 @@ class DigitalHumanHook(BaseHook):
                 raise SubmissionUnknownError(f"{error} {outcome.known}", video_task_id=outcome.video_task_id) from error
             raise
 
-    def _submit(self, request: "VideoRequest", observer: SubmissionObserver) -> VideoTask:
+    def _submit(self, request: VideoRequest, observer: SubmissionObserver) -> VideoTask:
         request.check_reachable_from(self.settings.base_url)
         _ = self._transport  # what is wrong with the connection is reported before anything is written down
         return _with_backoff(
@@ -199,9 +198,7 @@ class DigitalHumanHook(BaseHook):
             self.log,
         )
 
-    def _submit_once(self, request: "VideoRequest", observer: SubmissionObserver) -> VideoTask:
-        from airflow_provider_digitalhuman.connection.transport import RequestMonitor
-
+    def _submit_once(self, request: VideoRequest, observer: SubmissionObserver) -> VideoTask:
         monitor = RequestMonitor(latest_first_byte=time.time() + min(LONGEST_START, heartbeat_timeout() / 2))
         intent_written = False
         try:
@@ -223,9 +220,7 @@ class DigitalHumanHook(BaseHook):
         write_down(task, observer)
         return task
 
-    def _post(self, request: "VideoRequest", monitor: "RequestMonitor") -> "Answer":
-        from airflow_provider_digitalhuman.connection.transport import TransportError
-
+    def _post(self, request: VideoRequest, monitor: RequestMonitor) -> Answer:
         try:
             return self._transport.post(create_url(self.settings.base_url), request.body(), monitor)
         except TransportError as error:
@@ -236,7 +231,7 @@ class DigitalHumanHook(BaseHook):
             ) from error
 
     def get_video(self, video_task_id: str, sent_video_url: str | None = None) -> VideoTask:
-        """Ask for the state of a video: free of charge, repeated a few times where the answer told nothing.
+        """Ask for the state of a video: free of charge, repeated a few times where no answer was about it.
 
         :param video_task_id: the vendor's task ID.
         :param sent_video_url: the clip that the video is made of, where it is known: it is never taken for the result.
@@ -249,7 +244,7 @@ class DigitalHumanHook(BaseHook):
         )
 
     def query_video(self, video_task_id: str, sent_video_url: str | None = None) -> VideoTask:
-        """Ask once for the state of a video; what to make of a failure is the caller's to decide.
+        """Ask once for the state of a video; the caller decides what a failure means.
 
         After a refused key the next call reads the connection again: the key may have been replaced.
 
@@ -266,7 +261,7 @@ class DigitalHumanHook(BaseHook):
 
     @contextmanager
     def _refused_key_names_connection(self) -> Iterator[None]:
-        """Have the next query look the connection up again after a refused key, and name it in the error."""
+        """Name the connection in the error of a refused key; the next query looks the connection up again."""
         try:
             yield
         except AuthenticationError as error:
@@ -276,7 +271,7 @@ class DigitalHumanHook(BaseHook):
     def _look_up_again(self) -> None:
         try:
             connection = self.get_connection(self.digitalhuman_conn_id)
-        except Exception as error:  # Airflow says "not found" also when it could not look; the old key may still do
+        except Exception as error:  # also where a backend did not answer; the old key may still be good
             self.log.warning("The connection could not be looked up again: %s", error)
             return
         settings = ConnectionSettings.from_connection(connection)
@@ -285,9 +280,7 @@ class DigitalHumanHook(BaseHook):
             self.close()
             self.settings = settings
 
-    def _query(self, video_task_id: str) -> "Answer":
-        from airflow_provider_digitalhuman.connection.transport import TransportError
-
+    def _query(self, video_task_id: str) -> Answer:
         try:
             return self._transport.get(result_url(self.settings.base_url, video_task_id))
         except TransportError as error:
@@ -299,8 +292,6 @@ class DigitalHumanHook(BaseHook):
         The text is for the connection form, so it uses the form's words, and not the ID of the connection: Airflow
         tests under an ID that it makes up.
         """
-        from airflow_provider_digitalhuman.connection.transport import TransportError
-
         try:
             base_url = self.settings.base_url
             answer = self._transport.get(result_url(base_url, f"airflow-connection-test-{secrets.token_hex(8)}"))
@@ -312,7 +303,7 @@ class DigitalHumanHook(BaseHook):
         return _judge_test_answer(answer)
 
 
-def _judge_test_answer(answer: "Answer") -> tuple[bool, str]:
+def _judge_test_answer(answer: Answer) -> tuple[bool, str]:
     try:
         read_query(answer, "connection test")
     except AuthenticationError:
@@ -326,7 +317,7 @@ def _judge_test_answer(answer: "Answer") -> tuple[bool, str]:
     return False, f"A server is there, but its answer proves no more than that ({answer.describe()})."
 
 
-def _unknown_outcome(error: "TransportError") -> str:
+def _unknown_outcome(error: TransportError) -> str:
     came = (
         f" What came of the answer: {error.partial.describe()}." if error.partial and error.partial.http_status else ""
     )
@@ -342,15 +333,14 @@ def _with_backoff(
     backoff: tuple[float, ...],
     log: Log,
 ) -> VideoTask:
-    """Call ``attempt`` until it returns; after a transient error wait, as long as the server or ``backoff`` says."""
-    for pause in backoff:
-        delay = pause * (1 + secrets.randbelow(1000) / 2000)  # so that tasks which failed together do not come together
+    """Call ``attempt`` until it returns; after a transient error pause as the server asks, else as in ``backoff``."""
+    for seconds in backoff:
         try:
             return attempt()
         except transient as error:
-            asked = getattr(error, "retry_after", None) or 0.0
-            if asked > LONGEST_RETRY_AFTER:
+            pause = pause_in_worker(seconds, getattr(error, "retry_after", None))
+            if pause is None:
                 raise
-            log.warning("%s Trying again in %.1f s.", error, max(delay, asked))
-            time.sleep(max(delay, asked))
+            log.warning("%s Trying again in %.1f s.", error, pause)
+            time.sleep(pause)
     return attempt()

@@ -1,4 +1,4 @@
-"""Who is told of each step of a submission, so that it can be written down before the next one."""
+"""Observers: each step of a submission is reported to one, which can write it down before the next step."""
 
 import contextlib
 from typing import Protocol
@@ -25,7 +25,7 @@ class SubmissionObserver(Protocol):
 
 
 class LastOutcome:
-    """An observer for one call that nobody records: keeps what became of its last POST."""
+    """The observer of a call without a record: keeps what became of its last POST."""
 
     def __init__(self) -> None:
         self.is_open = False

@@ -4,6 +4,9 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_digitalhuman.api.request import VideoRequest
+from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
     LedgerError,
@@ -19,10 +22,6 @@ from airflow_provider_digitalhuman.support.compat import has_succeeded
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_digitalhuman.api.request import VideoRequest
-    from airflow_provider_digitalhuman.api.response import VideoTask
-    from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
-
 log = logging.getLogger(__name__)
 
 _one_at_a_time = threading.Lock()
@@ -33,17 +32,17 @@ class VideoClient(Protocol):
     """What this module needs of the hook."""
 
     @property
-    def settings(self) -> "ConnectionSettings":
+    def settings(self) -> ConnectionSettings:
         """The connection."""
 
-    def create_video(self, request: "VideoRequest", observer: Submission) -> "VideoTask":
+    def create_video(self, request: VideoRequest, observer: Submission) -> VideoTask:
         """Submit one video, and report each step to ``observer``."""
 
-    def get_video(self, video_task_id: str, sent_video_url: str) -> "VideoTask":
+    def get_video(self, video_task_id: str, sent_video_url: str) -> VideoTask:
         """Ask for the state of a video."""
 
 
-def create_recorded(hook: VideoClient, request: "VideoRequest", context: "Context") -> "VideoTask":
+def create_recorded(hook: VideoClient, request: VideoRequest, context: "Context") -> VideoTask:
     """Submit ``request`` unless this task instance has paid for it already; see the hook's ``create_video``.
 
     :param context: Airflow's, of the running task.
@@ -68,7 +67,7 @@ def create_recorded(hook: VideoClient, request: "VideoRequest", context: "Contex
     return video_task
 
 
-def current_task(hook: VideoClient, submission: Submission, sent_video_url: str) -> "VideoTask":
+def current_task(hook: VideoClient, submission: Submission, sent_video_url: str) -> VideoTask:
     """Return the state of a video that was submitted before: as the API reports it now, else as it was recorded.
 
     :param sent_video_url: the clip that the video is made of.

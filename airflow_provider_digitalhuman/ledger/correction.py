@@ -227,7 +227,7 @@ class Correction:
 
 
 def _essence(record: SubmissionRecord) -> tuple[Any, ...]:
-    # Texts apart: Airflow's API stars out in a Variable what it takes for a secret.
+    # Texts are left out: Airflow's API masks in a Variable what it takes for a secret.
     return record.stage, record.video_task_id, record.fingerprint, record.try_number, record.sent_at
 
 

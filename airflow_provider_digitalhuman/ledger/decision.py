@@ -30,7 +30,7 @@ class Cause(StrEnum):
 
 
 def cause_of(record: SubmissionRecord, facts: TryFacts) -> Cause:
-    """Return why the present try runs, from what Airflow lets a task know."""
+    """Return why the present try runs, from what a task can read in Airflow."""
     if _is_of_another_run(record, facts):
         return Cause.OTHER_RUN
     # A try that is no later one than the record's belongs to a task instance that was deleted and made again.

@@ -40,7 +40,7 @@ _ACCEPTED: Final = frozenset({Stage.SUBMITTED, Stage.FAILED, Stage.RETURNED})
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What tells a DAG run from another one of the same name.
+    """What distinguishes a DAG run from another one of the same name.
 
     :param started_at: ISO 8601; a clear of the run or of one of its tasks, or queueing it again, can change it.
     :param clears: how often tasks of the run have been cleared; it never decreases.
@@ -57,7 +57,7 @@ class RunFacts:
     row: int | None = None
 
     def differs_in(self, field: str, other: "RunFacts") -> bool:
-        """Whether both know the field, and it is not the same."""
+        """Whether the field is known in both, and not the same."""
         mine, others = getattr(self, field), getattr(other, field)
         return None not in (mine, others) and mine != others
 
@@ -69,7 +69,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """What tells one request from another.
+    """What distinguishes one request from another.
 
     :param request: of the whole request.
     :param legacy: the same, as records of version 1 hold it.

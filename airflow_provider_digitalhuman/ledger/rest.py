@@ -146,13 +146,13 @@ class AirflowApi:
         The Variable first: what the first store has not got shows as stuck, so the command can be given again. Each is
         read right before it is written: no request of Airflow's compares and sets.
 
-        :raises LedgerError: if a try has changed it meanwhile, Airflow refuses it, or has starred out a part of the
+        :raises LedgerError: if a try has changed it meanwhile, Airflow refuses it, or has masked a part of the
             record that it showed.
         """
-        starred = [key for key, value in before.value.items() if "***" in str(value) and key not in _FREE_TEXT]
-        if starred:
+        masked = [key for key, value in before.value.items() if "***" in str(value) and key not in _FREE_TEXT]
+        if masked:
             raise LedgerError(
-                f"Airflow shows the record of {address} with {', '.join(starred)} starred out, so it cannot be written"
+                f"Airflow shows the record of {address} with {', '.join(masked)} masked (***), so it cannot be written"
                 " back. Nothing was changed. Do it where the database is (Airflow 2.11: --local), or change the"
                 " connection or the [core] sensitive_var_conn_names that names a part of the record a secret."
             )

@@ -2,13 +2,11 @@
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_digitalhuman.ledger.backoff import with_backoff
 from airflow_provider_digitalhuman.ledger.record import Stage, SubmissionRecord
-
-if TYPE_CHECKING:
-    from airflow_provider_digitalhuman.ledger.stores import RecordStore
+from airflow_provider_digitalhuman.ledger.stores import RecordStore
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +18,7 @@ class StoredRecord:
     :raises LedgerError: if it cannot be read.
     """
 
-    def __init__(self, store: "RecordStore") -> None:
+    def __init__(self, store: RecordStore) -> None:
         self._store = store
         value = with_backoff("read", store.read)
         self.value = None if value is None else SubmissionRecord.from_json(value)

@@ -1,4 +1,4 @@
-"""Where the record of a submission lives: something that outlasts a try, whatever dies."""
+"""Where the record of a submission is kept: in a place that outlasts a try, whichever process dies."""
 
 import json
 import logging
@@ -107,7 +107,7 @@ class TaskStateRecordStore(_NoteVariable):
         """Keep the object for good: the run's deletion ends it, and no retention can end it sooner.
 
         The task state store first, as it refuses a try that Airflow has given up. Airflow's own has committed the entry
-        when it answers (3.3.0 to 3.3.2). What somebody else's does is not known.
+        when it answers (3.3.0 to 3.3.2). Whether another backend has is not known.
 
         :raises LedgerError: if such a store has taken it and does not have it.
         """

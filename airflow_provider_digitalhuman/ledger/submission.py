@@ -4,10 +4,11 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from airflow_provider_digitalhuman.api.endpoints import TASK_RECORD_LIFETIME
 from airflow_provider_digitalhuman.api.redact import redact_url
+from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import (
     DigitalHumanError,
@@ -27,11 +28,8 @@ from airflow_provider_digitalhuman.ledger.fingerprint import (
 from airflow_provider_digitalhuman.ledger.record import Fingerprints, Stage, SubmissionRecord
 from airflow_provider_digitalhuman.ledger.signature_warning import unrecognised_signature
 from airflow_provider_digitalhuman.ledger.stored_record import StoredRecord
+from airflow_provider_digitalhuman.ledger.stores import RecordStore
 from airflow_provider_digitalhuman.ledger.try_facts import TryFacts
-
-if TYPE_CHECKING:
-    from airflow_provider_digitalhuman.api.request import VideoRequest
-    from airflow_provider_digitalhuman.ledger.stores import RecordStore
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ class Submission:
     :raises LedgerError: if the store cannot be read or written: no POST leaves then.
     """
 
-    def __init__(self, store: "RecordStore", facts: TryFacts) -> None:
+    def __init__(self, store: RecordStore, facts: TryFacts) -> None:
         self._facts = facts
         self._fingerprints: Fingerprints | None = None
         self._posting = False
@@ -58,7 +56,7 @@ class Submission:
 
     def decide(
         self,
-        request: "VideoRequest",
+        request: VideoRequest,
         base_url: str,
         on_unknown_submission: OnUnknownSubmission = "fail",
         on_video_failed: OnVideoFailed = "fail",
@@ -122,7 +120,7 @@ class Submission:
     def accepted(self, task: VideoTask) -> None:
         """Write down the ID."""
         log.info("Accepted: the video task ID is %s, its status %s.", task.id, task.status)
-        kept = replace(task, raw={}, video_url=None)  # which would be signed, and dead before the record is
+        kept = replace(task, raw={}, video_url=None)  # a URL would be signed, and expire before the record does
         self._advance(Stage.SUBMITTED, video_task_id=task.id, video_task=kept.to_dict())
 
     def recorded_task(self) -> VideoTask:
@@ -169,7 +167,7 @@ class Submission:
             self._advance(Stage.FAILED, detail=str(why))
 
     def not_found(self, why: DigitalHumanError) -> None:
-        """Write down that the API has forgotten the video, once it is older than such records live (F15).
+        """Write down that the API no longer knows the video, once it is older than the vendor keeps records (F15).
 
         A younger one can be there again after an outage, and a clear must not pay for another one then.
         """
@@ -235,8 +233,8 @@ def _log_lines(lines: Iterable[str]) -> None:
         log.error("%s", line)
 
 
-def _warn_of_unrecognised_signatures(request: "VideoRequest") -> None:
-    """Say before paying that a later try may take the same file for another one."""
+def _warn_of_unrecognised_signatures(request: VideoRequest) -> None:
+    """Log before paying that a later try may take the same file for another one."""
     for medium in request.media:
         if why := unrecognised_signature(medium.url):
             log.warning(

@@ -1,4 +1,4 @@
-"""What Airflow lets the present try of a task instance know of itself."""
+"""What a task can read about its present try in Airflow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

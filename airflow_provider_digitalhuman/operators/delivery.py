@@ -1,21 +1,24 @@
-"""The last step of a video, the same for every operator that archives one: store it, then announce it."""
+"""The last step of a video, the same for every operator that archives one: store it, then announce it.
+
+It brings the HTTP library, so operators import this module where they use it.
+"""
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.archive.archiving import DEFAULT_MAX_BYTES, ArchivedVideo, archive_video
+from airflow_provider_digitalhuman.archive.download import MIN_SPEED
+from airflow_provider_digitalhuman.connection.fetching import reaches_private_network
 from airflow_provider_digitalhuman.exceptions import AuthenticationError, DownloadError, VideoTaskNotFoundError
+from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.support.assets import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from airflow.providers.common.compat.sdk import Context
-
-    from airflow_provider_digitalhuman.api.response import VideoTask
-    from airflow_provider_digitalhuman.archive.archiving import ArchivedVideo
-    from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 
 XCOM_ARCHIVE: Final = "archive"
 """XCom key of the archived file's facts: ``path``, ``size``, ``md5``, ``seconds``, ``video_task_id``, ..."""
@@ -32,7 +35,7 @@ class Delivery:
     :param seconds: how long it took, or has taken when it failed.
     """
 
-    def __init__(self, hook: "DigitalHumanHook", video_task_id: str, sent_video_url: str | None = None) -> None:
+    def __init__(self, hook: DigitalHumanHook, video_task_id: str, sent_video_url: str | None = None) -> None:
         self.hook = hook
         self.video_task_id = video_task_id
         self._sent_video_url = sent_video_url
@@ -45,11 +48,11 @@ class Delivery:
         context: "Context",
         destination: Any,
         *,
-        outlets: "Iterable[Any]" = (),
+        outlets: Iterable[Any] = (),
         storage_conn_id: str | None = None,
         overwrite: bool = False,
         max_bytes: int | None = None,
-    ) -> "ArchivedVideo":
+    ) -> ArchivedVideo:
         """Archive the video; then, and only then, push the XCom ``archive`` and fill in the asset events.
 
         :param max_bytes: the largest file that is stored; None: 10 GiB.
@@ -57,11 +60,6 @@ class Delivery:
         The other parameters and the errors are those of
         :func:`~airflow_provider_digitalhuman.archive.archiving.archive_video`.
         """
-        # Both bring requests, which the parsing of a DAG file must not import.
-        from airflow_provider_digitalhuman.archive.archiving import DEFAULT_MAX_BYTES, archive_video
-        from airflow_provider_digitalhuman.archive.download import MIN_SPEED
-        from airflow_provider_digitalhuman.connection.fetching import reaches_private_network
-
         settings = self.hook.settings
         started = time.monotonic()
         try:
@@ -72,10 +70,8 @@ class Delivery:
                 storage_conn_id=storage_conn_id,
                 overwrite=overwrite,
                 max_bytes=max_bytes or DEFAULT_MAX_BYTES,
+                access=settings.file_access,
                 allow_private_hosts=reaches_private_network(settings.base_url),
-                verify=settings.verify,
-                proxies=settings.proxies,
-                connect_timeout=settings.connect_timeout,
                 min_speed=conf.getfloat("digitalhuman", "min_download_speed", fallback=MIN_SPEED),
             )
         finally:
@@ -90,7 +86,7 @@ class Delivery:
         seconds = self.archived.seconds if self.archived else self.seconds
         return {"video_task_id": self.video_task_id, "transfer_seconds": seconds, "size": size}
 
-    def _fetch(self) -> "VideoTask":
+    def _fetch(self) -> VideoTask:
         try:
             self.task = self.hook.get_video(self.video_task_id, self._sent_video_url)
         except (AuthenticationError, VideoTaskNotFoundError) as error:  # of a video that is made: worth another try

@@ -75,16 +75,17 @@ class CreateDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOper
         video.
     :param end_from_trigger: with ``deferrable``, let the triggerer end the task when the video is completed, without
         another worker. Airflow then announces no outlets, runs no success callback and reports no lineage, so
-        ``outlets``, ``on_success_callback`` and ``destination`` are refused; and no record tells that the task has
-        ended well: the first clear afterwards returns the same video, the next one makes a new one. Below Airflow 3.3,
-        and with ``do_xcom_push=False``, a worker ends the task all the same.
+        ``outlets``, ``on_success_callback`` and ``destination`` are refused; and the record does not show the success:
+        the first clear afterwards returns the same video, the next one makes a new one. Below Airflow 3.3, and with
+        ``do_xcom_push=False``, a worker ends the task all the same.
     :param destination: archive the finished video there (needs ``wait_for_completion``), as
         :class:`DownloadDigitalHumanVideoOperator` does; a failed download never submits again. (templated)
     :param storage_conn_id: the Airflow connection of the destination's store. (templated)
     :param overwrite: replace a different file at the destination; else that is an error.
-    :param durable: keep a record of the submission that outlasts the try, so that whatever dies, no second video is
-        paid for. Turn it off only where nothing may be stored: then no error of this operator is retried once a video
-        was accepted, and a try that dies, or fails behind its return, is not noticed by the next one, which pays again.
+    :param durable: keep a record of the submission that outlasts the try, so that no second video is paid for,
+        whichever process dies. Turn it off only where nothing may be stored: then no error of this operator is retried
+        once a video was accepted, and a try whose process dies, or that fails after its return, is not noticed by the
+        next one, which pays again.
     :param on_unknown_submission: what a try does when it is not known whether the last POST was accepted:
         ``"fail"`` for a person to look, or ``"resubmit"`` at the risk of paying twice.
     :param on_video_failed: what happens when the vendor fails the video: ``"fail"`` for good, or ``"retry"``, which
@@ -188,7 +189,7 @@ class CreateDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOper
         return self.execute_complete(context, event_of_failed_trigger(next_kwargs))
 
     def on_kill(self) -> None:
-        """Say what becomes of the video: the vendor has no cancel."""
+        """Log what becomes of the video: the vendor has no cancel."""
         if self._run and self._run.video_task:
             video_task_id = self._run.video_task.id
             self.log.warning("Killed. The vendor has no cancel: video task %s goes on and is charged.", video_task_id)

@@ -9,12 +9,14 @@ from airflow_provider_digitalhuman.archive.destination import check_destination
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 from airflow_provider_digitalhuman.support.arguments import (
     DEFAULT_CONN_ID,
+    checked_video_task_id,
     errors_name_task,
     path_text,
     refuse_multiple_outputs,
 )
 from airflow_provider_digitalhuman.support.lineage import OpenLineageMixin
 from airflow_provider_digitalhuman.support.lineage_facts import LineageFacts
+from airflow_provider_digitalhuman.support.metrics import report, video_metrics
 from airflow_provider_digitalhuman.support.retries import airflow_retries
 from airflow_provider_digitalhuman.support.templates import (
     RenderedAsText,
@@ -81,8 +83,6 @@ class DownloadDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOp
         """Store the video and return its final path."""
         from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
         from airflow_provider_digitalhuman.operators.delivery import Delivery
-        from airflow_provider_digitalhuman.support.metrics import report, video_metrics
-        from airflow_provider_digitalhuman.waiting.decision import checked_video_task_id
 
         with airflow_retries(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             ti = context["ti"]

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 from airflow_provider_digitalhuman.api.reader import is_same_file
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.archive.checks import check_before_paying
 from airflow_provider_digitalhuman.exceptions import (
     OnUnknownSubmission,
     OnVideoFailed,
@@ -33,7 +34,7 @@ from airflow_provider_digitalhuman.triggers.events import times_of, video_task_i
 from airflow_provider_digitalhuman.triggers.last_look import end_of_wait
 from airflow_provider_digitalhuman.waiting.decision import VideoWait, Wait, query_outcome, wait_blocking
 
-# The archive is imported where it is used: it brings an HTTP library that most runs do not need.
+# What fetches files is imported where it is used: it brings an HTTP library that most runs in a worker do not need.
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -127,26 +128,17 @@ class CreateRun:
         return VideoRequest(**given)
 
     def _look_before_paying(self, request: VideoRequest) -> None:
-        """Refuse what would be paid for in vain: no way to wait, no way to store, media not there."""
+        """Refuse a video that could not be made, waited for or stored, before it is paid for."""
         task, hook = self._task, self._hook
         if task.wait_for_completion and task.deferrable:
             hook.check_for_triggerer()
         if task.destination is not None:
-            from airflow_provider_digitalhuman.archive.checks import check_before_paying
-
             destination = path_text(task.destination)
             check_before_paying(destination, task.storage_conn_id, overwrite=task.overwrite, log=self._log)
         if task.check_media:
             from airflow_provider_digitalhuman.archive.media_check import check_media
 
-            settings = hook.settings
-            check_media(
-                request,
-                log=self._log,
-                verify=settings.verify,
-                proxies=settings.proxies,
-                connect_timeout=settings.connect_timeout,
-            )
+            check_media(request, log=self._log, access=hook.settings.file_access)
 
     def wait_for(self, video_task: VideoTask) -> VideoTask:
         """Return the completed video, or defer until it is.
@@ -230,7 +222,7 @@ class CreateRun:
         self._report("success")
 
     def end_retries(self, error: BaseException) -> None:
-        """Keep a retry from paying again where no record would hold it back, unless the author wants it to."""
+        """Keep a retry from paying again where no record would hold it back, unless the author has asked for that."""
         if isinstance(error, VideoFailedError) and self._task.on_video_failed == "retry":
             return
         raise AirflowFailException(

@@ -124,7 +124,7 @@ def _http_status(status: int, body: str, retry_after: str | None) -> Response:
 def reshaped(
     fault: Fault | None, task: dict[str, Any], expired_url: str = "", sent: Mapping[str, Any] | None = None
 ) -> Response:
-    """The task's JSON as an answer, in the form that the fault wants.
+    """The task's JSON as an answer, in the form that the fault asks for.
 
     :param sent: the body of the create.
     """

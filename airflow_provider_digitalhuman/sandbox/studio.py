@@ -33,7 +33,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Job:
-    """What one task wants made. ``done`` is called in a worker thread, with the film or the error text."""
+    """The video that one task asks for. ``done`` is called in a worker thread, with the film or the error text."""
 
     audio_url: str
     video_url: str

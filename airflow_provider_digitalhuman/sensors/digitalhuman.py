@@ -19,6 +19,7 @@ from airflow_provider_digitalhuman.exceptions import DigitalHumanError, WaitTime
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from airflow_provider_digitalhuman.support.arguments import (
     checked_seconds,
+    checked_video_task_id,
     ends_from_trigger,
     errors_name_task,
     refuse_what_only_a_worker_does,
@@ -31,16 +32,16 @@ from airflow_provider_digitalhuman.support.templates import (
     refuse_number_of_native_rendering,
     template_for_triggerer,
 )
+from airflow_provider_digitalhuman.triggers.last_look import TRIGGER_FAILED, end_of_wait, event_of_failed_trigger
 from airflow_provider_digitalhuman.waiting.decision import (
     Done,
     Failed,
     VideoWait,
     Wait,
-    checked_video_task_id,
     query_outcome,
 )
 
-# The trigger brings Airflow's part for the triggerer, which parsing a DAG file does not need: imported where used.
+# The trigger brings Airflow's models, and with them SQLAlchemy, which parsing a DAG file does not need.
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -139,7 +140,7 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
         self._defer(wait)
 
     def poke(self, context: "Context") -> PokeReturnValue:
-        """Ask for the video once; more often only to settle a doubt (reschedule mode), or in the last second."""
+        """Ask for the video once; more often in the last second, and while answers are counted (reschedule mode)."""
         wait = self._wait
         assert wait is not None
         self._next_in = float(self.poke_interval)  # for silent_fail, should there be an error
@@ -154,8 +155,6 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
 
     def execute_complete(self, context: "Context", event: Any) -> dict[str, Any]:
         """Return the completed task that the trigger's event brings, or that a last look finds; raise what ended it."""
-        from airflow_provider_digitalhuman.triggers.last_look import end_of_wait
-
         with self._as_a_sensor(), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
             task = end_of_wait(event, str(self.video_task_id), lambda: hook.query_video(self.video_task_id))
         self.log.info("Video task %s is completed.", task.id)
@@ -166,8 +165,6 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
 
         A skip keeps its message, which ``soft_fail`` takes away.
         """
-        from airflow_provider_digitalhuman.triggers.last_look import TRIGGER_FAILED, event_of_failed_trigger
-
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException as skip:
@@ -259,5 +256,5 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
 
 
 def _in_last_second(wait: VideoWait) -> bool:
-    # Were it left to Airflow to notice the end, its message would win, which does not know what becomes of the video.
+    # The time-out of Airflow itself has another message, which does not say what becomes of the video.
     return wait.deadline - time.time() < 1.0

@@ -1,4 +1,4 @@
-"""Checks of a task's arguments when the DAG file is parsed, the same for the operators and the sensor."""
+"""Checks of a task's arguments, the same for the operators and the sensor; most of them when the DAG file is parsed."""
 
 import math
 from collections.abc import Iterator
@@ -40,6 +40,22 @@ def checked_seconds(argument: str, value: Any, *, zero_allowed: bool = False) ->
     )
 
 
+def checked_video_task_id(value: Any) -> str:
+    """Return ``value`` as the ID of a video task, if it can be one.
+
+    A whole number is what ``render_template_as_native_obj=True`` makes of an ID of digits.
+
+    :raises InvalidRequestError: for what a template renders to when the task before has returned none.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip() or value == "None":
+        raise InvalidRequestError(
+            f"video_task_id={value!r} is no task ID; give the one that CreateDigitalHumanVideoOperator returned."
+        )
+    return value
+
+
 def path_text(value: Any) -> Any:
     """Return a ``pathlib.Path`` or an ``ObjectStoragePath`` as its text, and anything else as it is.
 
@@ -64,7 +80,7 @@ def refuse_what_only_a_worker_does(task: Any) -> None:
     for option in ("destination", "outlets", "on_success_callback"):
         if task.end_from_trigger and getattr(task, option, None):
             raise InvalidRequestError(
-                f"end_from_trigger=True cannot be used with {option}, which only a worker sees to:"
+                f"end_from_trigger=True cannot be used with {option}, which only a worker handles:"
                 " leave one of them out."
             )
 

@@ -27,7 +27,7 @@ def heartbeat_timeout() -> float:
 
 
 def mask_secret(secret: str) -> None:
-    """Have Airflow star ``secret`` out wherever it is logged."""
+    """Have Airflow mask ``secret`` wherever it is logged."""
     place = "airflow.sdk.log"
     if AIRFLOW < (3, 1):
         place = "airflow.sdk.execution_time.secrets_masker"
@@ -50,7 +50,7 @@ def first_rescheduled_at(sensor: Any, context: Any) -> float | None:
 
 
 def keeps_record_copy() -> bool:
-    """Tell whether a record in the task state store has a copy in a Variable, where a clear does not reach it."""
+    """Return whether a record in the task state store has a copy in a Variable, where a clear does not reach it."""
     return bool(conf.getboolean("digitalhuman", "keep_record_copy", fallback=CLEAR_DISCARDS_TASK_STATE))
 
 
@@ -84,7 +84,7 @@ def _set_task_state(accessor: Any, key: str, value: Mapping[str, Any]) -> None:
 
 
 def task_state_is_airflows_own() -> bool:
-    """Tell whether the task state store is the one that Airflow brings along (3.3 and later)."""
+    """Return whether the task state store is the one that Airflow brings along (3.3 and later)."""
     return conf.get("state_store", "backend", fallback=_AIRFLOWS_OWN) == _AIRFLOWS_OWN and not conf.get(
         "workers", "state_store_backend", fallback=""
     )
@@ -93,7 +93,7 @@ def task_state_is_airflows_own() -> bool:
 def read_variable(key: str) -> str | None:
     """Return an Airflow Variable's text from the metadata database, None if there is none.
 
-    ``Variable.get`` will not do: it also says that there is none where it could not be read.
+    ``Variable.get`` cannot be used: it also reports none where the Variable could not be read.
     """
     if AIRFLOW < (3, 0):
         return _read_variable_2(key)
@@ -123,7 +123,7 @@ def _read_variable_2(key: str) -> str | None:
 
 
 def is_current_try(ti: Any) -> bool:
-    """Tell whether Airflow takes this try for the running one (below 3.3; from there on its API refuses any other)."""
+    """Return whether Airflow takes this try for the running one (below 3.3; later its API refuses any other)."""
     if AIRFLOW < (3, 0):
         running = _running_try_2(ti)
         # Without a job of its own: `dag.test()` or `airflow tasks test`, which write no state, and give up no try.
@@ -132,7 +132,7 @@ def is_current_try(ti: Any) -> bool:
 
 
 def has_succeeded(ti: Any) -> bool:
-    """Tell, in a success callback, whether Airflow has the success: it can have refused it, or be about to write it."""
+    """Return, in a success callback, whether Airflow has the success: it can refuse it, or be about to write it."""
     if AIRFLOW < (3, 0):  # which writes it after the callback, in the same transaction as what that has written
         return is_current_try(ti)
     return _state_3(ti) == "success"

@@ -8,7 +8,7 @@ from airflow_provider_digitalhuman.support.compat import AIRFLOW
 def connection_is_absent(conn_id: str) -> bool:
     """Return whether every place where Airflow keeps connections has answered that it has none of this ID.
 
-    ``BaseHook.get_connection`` also says that there is none where a place could not be asked.
+    ``BaseHook.get_connection`` also reports none where a place could not be asked.
     """
     try:
         return _is_absent_2(conn_id) if AIRFLOW < (3, 0) else _is_absent_3(conn_id)

@@ -19,7 +19,7 @@ class DigitalHumanVideoLink(BaseOperatorLink):
     """Leads to what is known of the video: the task instance's XComs, where ``video_task`` is kept.
 
     That is its status while it is being made, and where it lies afterwards. Not the video itself: its URL is signed,
-    dies after about a day, and Airflow keeps links in clear. Nor the vendor's query, which needs the key.
+    expires after about a day, and Airflow keeps links in clear. Nor the vendor's query, which needs the key.
     """
 
     name = "DigitalHuman video"

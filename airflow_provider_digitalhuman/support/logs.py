@@ -7,7 +7,7 @@ class Log(Protocol):
     """What is used of a logger: the standard library's and Airflow's both have it."""
 
     def info(self, message: str, /, *args: Any) -> Any:
-        """Tell what happens."""
+        """Log what happens."""
 
     def warning(self, message: str, /, *args: Any) -> Any:
-        """Tell what a person should look at."""
+        """Log what a person should look at."""

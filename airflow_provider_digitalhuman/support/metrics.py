@@ -1,14 +1,13 @@
-"""What a video cost and how long it took, as far as anyone knows: into XCom and into Airflow's metrics."""
+"""What a video cost and how long it took, as far as it is known: into XCom and into Airflow's metrics."""
 
 import logging
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-if TYPE_CHECKING:
-    from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.api.response import VideoTask
 
 Counter = Literal["videos", "downloads"]
 
@@ -54,24 +53,24 @@ class VideoMetrics:
         return asdict(self)
 
 
-def cost_fields(task: "VideoTask") -> dict[str, float | str]:
+def cost_fields(task: VideoTask) -> dict[str, float | str]:
     """Return the cost fields that the vendor sent, if any: ``amount`` and ``actual_duration``, as they came."""
     found = {"amount": _number_or_text(task, _AMOUNT), "actual_duration": _number_or_text(task, _DURATION)}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def video_metrics(
-    try_number: int, outcome: Literal["success", "failed"], task: "VideoTask | None" = None, **known: Any
+    try_number: int, outcome: Literal["success", "failed"], task: VideoTask | None = None, **known: Any
 ) -> VideoMetrics:
     """Put together what is known.
 
     :param try_number: Airflow's.
-    :param task: the task as the API told it last.
+    :param task: the video task as the API reported it last.
     :param known: ``queue_seconds``, ``processing_seconds``, ``transfer_seconds``, ``size``, ``video_task_id``.
     """
-    told = {} if task is None else {"video_task_id": task.id, "status": task.status, "model": task.model}
+    reported = {} if task is None else {"video_task_id": task.id, "status": task.status, "model": task.model}
     costs = {} if task is None else cost_fields(task)
-    return VideoMetrics(outcome, try_number, **{**known, **told, **costs})
+    return VideoMetrics(outcome, try_number, **{**known, **reported, **costs})
 
 
 def report(ti: Any, metrics: VideoMetrics, counter: Counter = "videos") -> None:
@@ -95,7 +94,7 @@ def send(ti: Any, metrics: VideoMetrics, counter: Counter = "videos") -> None:
     try:
         _send(metrics, ti, counter)
     except Exception:
-        _log.warning("The metrics of video task %s could not be told.", metrics.video_task_id, exc_info=True)
+        _log.warning("The metrics of video task %s could not be sent.", metrics.video_task_id, exc_info=True)
 
 
 def _send(metrics: VideoMetrics, ti: Any, counter: str) -> None:
@@ -123,7 +122,7 @@ def _timers(metrics: VideoMetrics) -> Iterator[tuple[str, float]]:
             yield name, seconds
 
 
-def _number_or_text(task: "VideoTask", names: tuple[str, ...]) -> float | str | None:
+def _number_or_text(task: VideoTask, names: tuple[str, ...]) -> float | str | None:
     for name in names:
         value = task.raw.get(name)
         if isinstance(value, int | float | str) and not isinstance(value, bool) and value != "":

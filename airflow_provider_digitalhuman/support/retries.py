@@ -12,7 +12,7 @@ from airflow_provider_digitalhuman.exceptions import DigitalHumanError, RequestC
 def airflow_retries(*retried: type[DigitalHumanError]) -> Iterator[None]:
     """Let an error of this provider end Airflow's retries where its class says that another try could not help.
 
-    :param retried: classes that the DAG author wants to be retried all the same.
+    :param retried: classes that are retried all the same, as the DAG author has chosen.
     :raises AirflowFailException: in place of such an error, with its message, and with it as the cause; see also
         :func:`final_if_unknown`.
     """

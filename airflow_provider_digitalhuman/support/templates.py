@@ -10,7 +10,7 @@ _MARK: Final = "?"
 
 
 def is_rendered_later(value: Any) -> bool:
-    """Tell a template or an XComArg from a literal."""
+    """Return whether ``value`` is a template or an XComArg, not a literal."""
     if isinstance(value, str):
         return "{{" in value or "{%" in value or "{#" in value
     return not isinstance(value, _LITERALS)
@@ -39,7 +39,7 @@ class RenderedAsText:
 def refuse_number_of_native_rendering(task: Any, field: str, map_index: int | None) -> None:
     """Refuse a number in a mapped task, whose fields Airflow renders without asking the operator.
 
-    :raises InvalidRequestError: naming native rendering, where nobody can tell which text the number was.
+    :raises InvalidRequestError: naming native rendering, where it cannot be known which text the number was.
     """
     value, dag = getattr(task, field), task.get_dag()
     native = getattr(task, "render_template_as_native_obj", None)  # the task's own: Airflow 3.3 and later

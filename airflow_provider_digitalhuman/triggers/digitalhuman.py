@@ -1,4 +1,4 @@
-"""The trigger: waits for one video in the triggerer, and wakes the task up when the wait has ended."""
+"""The trigger: waits for one video in the triggerer, and resumes the task when the wait has ended."""
 
 import math
 import random
@@ -12,17 +12,18 @@ from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
+from airflow_provider_digitalhuman.support.arguments import checked_video_task_id
 from airflow_provider_digitalhuman.triggers.ending import TaskKind, end_task
 from airflow_provider_digitalhuman.triggers.events import event_of
-from airflow_provider_digitalhuman.waiting.decision import Done, Failed, VideoWait, checked_video_task_id
+from airflow_provider_digitalhuman.waiting.decision import Done, Failed, VideoWait
 from airflow_provider_digitalhuman.waiting.poller import Client, poller_for
 
 EARLIEST_EVENT: Final = 10.0
-"""Seconds after the deferral before which no event leaves: Airflow 3.3 can fail a task that is woken up at once,
+"""Seconds after the deferral before which no event leaves: Airflow 3.3 can fail a task that is resumed at once,
 because the end of the worker's process is noticed up to 5 s late (apache/airflow issues 66374 and 67287)."""
 DEFERRAL_MARGIN: Final = 300.0
-"""Seconds that Airflow's own time-out of the deferral comes after the deadline, so that ours, which says more, wins: it
-can be as late as the poller's last query, its grace and its sweep."""
+"""Seconds that Airflow's own time-out of the deferral comes after the deadline, so that ours, which explains more,
+comes first: it can be as late as the poller's last query, its grace and its sweep."""
 RESTART_SPREAD: Final = 5.0
 """Seconds over which the first queries are spread when a triggerer takes over many waiting videos at once."""
 
@@ -39,8 +40,8 @@ class DigitalHumanVideoTrigger(BaseTrigger):
     :param poll_interval: see :class:`~airflow_provider_digitalhuman.waiting.decision.VideoWait`.
     :param submitted_at: Unix seconds of the create where they are known.
     :param not_before: Unix seconds before which no query and no event leaves.
-    :param ends_task: the kind of task that is not woken up but ended here, once its video is completed (Airflow 3.3 and
-        later); None for any that goes on in a worker. A wait that fails always wakes the task up, for its retries.
+    :param ends_task: the kind of task that is not resumed but ended here, once its video is completed (Airflow 3.3 and
+        later); None for any that goes on in a worker. A wait that fails always resumes the task, for its retries.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class DigitalHumanVideoTrigger(BaseTrigger):
         )
 
     async def _end_task(self, end: Done | Failed, times: dict[str, float | None]) -> TriggerEvent | None:
-        """Return the event that ends the task; None where it must be woken up."""
+        """Return the event that ends the task; None where it must be resumed."""
         ti = getattr(self, "task_instance", None)  # dag.test() has none, and no way to end a task from here
         if not self.ends_task or ti is None or not isinstance(end, Done):
             return None
@@ -127,7 +128,7 @@ class DigitalHumanVideoTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Log what becomes of the video (Airflow 3.3 and later).
 
-        Airflow also calls this where nobody killed anything, such as when another triggerer has taken over; there is
+        Airflow also calls this where nothing was killed, such as when another triggerer has taken over; there is
         nothing to cancel at the vendor, so nothing is done.
         """
         self.log.warning(
@@ -146,7 +147,7 @@ async def _open_client(digitalhuman_conn_id: str, present: Client | None) -> Cli
 
 
 def _may_be_the_clip(task: VideoTask) -> bool:
-    """Return whether the video's URL stands under the request's own name: only a worker knows what was sent."""
+    """Return whether the video's URL stands under the request's own name: only a worker has what was sent."""
     return bool(task.video_url) and task.video_url == task.raw.get("videoUrl") != task.raw.get("video_url")
 
 

@@ -1,4 +1,4 @@
-"""What a trigger sends to the task that it wakes up: the end of a wait as JSON types, and back.
+"""What a trigger sends to the task that it resumes: the end of a wait as JSON types, and back.
 
 The event holds everything that the resumed task needs: ``dag.test()`` drops the arguments of the deferral.
 """
@@ -65,7 +65,7 @@ def task_of(event: Any) -> VideoTask:
 
 
 def ended_by_vendor(error: DigitalHumanError) -> bool:
-    """Return whether ``error`` is the vendor's own word about the video, so that nobody need ask again.
+    """Return whether ``error`` is the vendor's own word about the video, so that no further query is needed.
 
     All else can come from where the triggerer runs: another network, proxy, CA file, connection or HTTP client than the
     worker's. An answer that the worker gets decides then.

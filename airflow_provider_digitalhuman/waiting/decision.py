@@ -1,4 +1,4 @@
-"""The waiting: what a query's outcome means for who waits for the video. One decision for every way of waiting.
+"""The waiting: what the outcome of a query means for the wait. One decision for every way of waiting.
 
 Pure: no I/O, no Airflow, no clock of its own. The blocking wait, the sensor's pokes and the triggers' poller
 all ask :class:`VideoWait`, so they cannot end differently. The rules are the contract's F13-F19.
@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from airflow_provider_digitalhuman.api.endpoints import MAX_POLL_INTERVAL, MIN_POLL_INTERVAL
 from airflow_provider_digitalhuman.api.glossary import glossed
@@ -17,7 +17,6 @@ from airflow_provider_digitalhuman.api.retry_after import LONGEST_RETRY_AFTER
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
-    InvalidRequestError,
     QueryError,
     RateLimitError,
     VideoFailedError,
@@ -56,8 +55,8 @@ class Wait:
 
     :param seconds: when.
     :param message: a line for the log; most of the time there is none.
-    :param status_change: True where that is more than the news that the video is still waited for: a new status, or a
-        new kind of error.
+    :param status_change: True where the message is about a new status or a new kind of error; False where it only says
+        that the video is still waited for.
     :param tentative: True where answers are counted (a refused key, an unknown ID, a missing URL): whoever
         does not keep the :class:`VideoWait` until the next query would count from one again.
     """
@@ -271,22 +270,6 @@ class _ProgressMessages:
             f"Video task {self.video_task_id}: {task.status}{known}{lacking},"
             f" {shown} old; next query in {next_in:.0f} s."
         )
-
-
-def checked_video_task_id(value: Any) -> str:
-    """Return ``value`` as a task ID, if it can be one.
-
-    A whole number is what ``render_template_as_native_obj=True`` makes of an ID of digits.
-
-    :raises InvalidRequestError: for what a template renders to when the task before has returned none.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value.strip() or value == "None":
-        raise InvalidRequestError(
-            f"video_task_id={value!r} is no task ID; give the one that CreateDigitalHumanVideoOperator returned."
-        )
-    return value
 
 
 def query_outcome(query: Callable[[], VideoTask]) -> VideoTask | DigitalHumanError:

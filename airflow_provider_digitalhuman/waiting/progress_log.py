@@ -1,7 +1,7 @@
 """Progress of many waiting videos on its way to Airflow's logs: gathered, then written by a thread, few at once.
 
-Each line wakes Airflow's supervisor of the triggers up, which reads 4 KiB of log and then asks the database for work:
-where a thousand videos wait, that costs as much as a hundred queries. It does so once a second in any case. So a status
+Each line makes Airflow's supervisor of the triggers read 4 KiB of log and then ask the database for work: where a
+thousand videos wait, that costs as much as a hundred queries. It does that once a second in any case. So a status
 change is written soon; of the messages that only say that a video is still waited for, as much as it reads at one time
 is written every few seconds. Up to some 200 videos that is all of them; of more videos, each is logged less often.
 

@@ -21,6 +21,7 @@ from airflow_provider_digitalhuman.archive import conditional_write, object_stor
 from airflow_provider_digitalhuman.archive import place as place_module
 from airflow_provider_digitalhuman.archive import stores as archive_stores
 from airflow_provider_digitalhuman.archive.archiving import archive_video
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError, InvalidRequestError
 from tests.support.file_server import serving, status, whole
 
@@ -149,7 +150,7 @@ def run(server, content, destination="s3://videos/a/", **options):
     task = VideoTask(
         id="v-1", status="completed", md5=hashlib.md5(content).hexdigest(), video_url=server.url("/v.mp4?sig=topsecret")
     )
-    options = {"storage_conn_id": "storage", "log": LOG, "allow_private_hosts": True} | options
+    options = {"storage_conn_id": "storage", "log": LOG, "access": FileAccess(), "allow_private_hosts": True} | options
     return archive_video(lambda: task, destination, **options)
 
 
@@ -336,7 +337,12 @@ def two_at_once(monkeypatch, content: bytes) -> tuple[dict, dict]:
         task = VideoTask(name, "completed", md5=hashlib.md5(server.content).hexdigest(), video_url=server.url())
         try:
             archive_video(
-                lambda: task, "s3://videos/a/v-1.mp4", storage_conn_id="storage", log=LOG, allow_private_hosts=True
+                lambda: task,
+                "s3://videos/a/v-1.mp4",
+                storage_conn_id="storage",
+                log=LOG,
+                access=FileAccess(),
+                allow_private_hosts=True,
             )
             outcomes[name] = server.content
         except DownloadRefusedError as error:

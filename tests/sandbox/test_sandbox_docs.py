@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from airflow_provider_digitalhuman.sandbox.faults import KINDS
+from airflow_provider_digitalhuman.sandbox.fault_kinds import KINDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
 CELLS = [[cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.startswith("| `")]

@@ -10,7 +10,7 @@ import pytest
 import requests
 import urllib3
 
-from airflow_provider_digitalhuman.sandbox.faults import KINDS
+from airflow_provider_digitalhuman.sandbox.fault_kinds import KINDS
 
 ALL = [
     (on, name, when)

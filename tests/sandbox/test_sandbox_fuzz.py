@@ -9,7 +9,7 @@ import schemathesis
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_digitalhuman.sandbox.faults import KINDS, OPERATIONS
+from airflow_provider_digitalhuman.sandbox.fault_kinds import KINDS, OPERATIONS
 from airflow_provider_digitalhuman.sandbox.testing import running_sandbox
 
 NAMES = ("model", "audioUrl", "videoUrl", "modelVersion", "sideFace", "tiltedFace", "other")

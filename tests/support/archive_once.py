@@ -12,6 +12,7 @@ from pathlib import Path
 
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.archive.archiving import archive_video
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.operators import download  # what a worker has loaded before execute()
 
 
@@ -31,7 +32,12 @@ def main(url: str, md5: str, destination: str, storage_conn_id: str | None = Non
     import_module("airflow_provider_digitalhuman.connection.transport")  # the hook has asked for the URL by now
     started = time.monotonic()
     archived = archive_video(
-        lambda: task, destination, storage_conn_id=storage_conn_id, allow_private_hosts=True, log=logging.getLogger()
+        lambda: task,
+        destination,
+        storage_conn_id=storage_conn_id,
+        access=FileAccess(),
+        allow_private_hosts=True,
+        log=logging.getLogger(),
     )
     seconds = time.monotonic() - started
     print(json.dumps({"idle": idle, "peak": memory("VmHWM"), "seconds": seconds, "size": archived.size}))

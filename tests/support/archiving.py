@@ -6,10 +6,12 @@ import os
 
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.archive.archiving import archive_video
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from tests.support.file_server import FileServer, whole
 
 CONTENT = os.urandom(3_000_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
+DIRECT = FileAccess()
 LOG = logging.getLogger("test.archive")
 
 
@@ -28,7 +30,7 @@ class Api:
 
 
 def run(api, folder, **options):
-    options = {"allow_private_hosts": True, "log": LOG} | options
+    options = {"access": DIRECT, "allow_private_hosts": True, "log": LOG} | options
     return archive_video(api, f"{folder}/out.mp4", **options)
 
 

@@ -40,7 +40,7 @@ def zombies() -> Iterator[Case]:
 
 def suspended_tries() -> Iterator[Case]:
     """Task and supervisor stop, and continue before Airflow notices: too late to send, so the try starts again."""
-    once_more = replace(ONE_VIDEO, log_text="this process stood still")
+    once_more = replace(ONE_VIDEO, log_text="too late: this process was suspended")
     for where, at in (("after the intent is written", AFTER_INTENT), ("just before the POST", POST)):
         yield Case(
             f"asleep for 30 s {where}", once_more, always(Video([Step(at, SUSPEND)])), count=1, phase=_AROUND_POST

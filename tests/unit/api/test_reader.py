@@ -637,14 +637,14 @@ def test_create_reader_takes_id_outside_data_where_none_is_inside() -> None:
 
 @pytest.mark.parametrize("word", ["queued", "processing", "completed", "failed", "rendering"])
 def test_create_reader_takes_envelope_with_status_but_no_id_for_unknown(word: str) -> None:
-    with pytest.raises(SubmissionUnknownError, match="neither a task ID nor an error code") as caught:
+    with pytest.raises(SubmissionUnknownError, match="neither a video task ID nor an error code") as caught:
         create({"code": 0, "data": {"status": word}})
     assert caught.value.video_task_id is None
 
 
 def test_query_reader_takes_id_inside_data_before_id_outside() -> None:
     assert query({"id": "the request's", "code": 0, "data": COMPLETED}).is_completed
-    with pytest.raises(QueryError, match="another task"):
+    with pytest.raises(QueryError, match="another video task"):
         query({"id": ID, "code": 0, "data": {**COMPLETED, "id": "OTHER"}})
 
 
@@ -747,12 +747,12 @@ def test_the_task_keeps_the_id_that_was_asked_for(echo: Any) -> None:
 @pytest.mark.parametrize("other", ["OTHER", 404, "abc-1234", "ABC-123", "-"])
 @pytest.mark.parametrize("word", ["queued", "processing", "completed", "failed", "cancelled", "expired", "rendering"])
 def test_query_reader_ignores_answer_about_another_task(wrap: Any, other: Any, word: str) -> None:
-    with pytest.raises(QueryError, match=rf"about another task \({other}\)"):
+    with pytest.raises(QueryError, match=rf"about another video task \({other}\)"):
         query(wrap({**COMPLETED, "id": other, "status": word, "error": "Not Found"}))
 
 
 def test_query_reader_ignores_unknown_id_of_another_task() -> None:
-    with pytest.raises(QueryError, match="about another task"):
+    with pytest.raises(QueryError, match="about another video task"):
         query({"code": -1, "id": "OTHER", "data": None})
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+import airflow_provider_digitalhuman.operators.run  # noqa: F401  # before a test replaces VideoRequest
 from airflow_provider_digitalhuman.api.endpoints import DEFAULT_BASE_URL
 from airflow_provider_digitalhuman.api.request import VideoRequest, check_url, row
 from airflow_provider_digitalhuman.archive.media_check import check_media
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 from airflow_provider_digitalhuman.ledger.fingerprint import fingerprint, legacy_fingerprint, media_fingerprint
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
@@ -118,7 +120,7 @@ def test_media_check_asks_for_added_medium() -> None:
         server.script = [status(200, b"ID3"), status(200, b"ftyp"), status(404)]
         media = LargerRequest(server.url("/a.mp3"), server.url("/v.mp4"), background_url=server.url("/b.jpg"))
         with pytest.raises(InvalidRequestError, match=r"background_url=.*HTTP 404"):
-            check_media(media, log=logging.getLogger("test"))
+            check_media(media, log=logging.getLogger("test"), access=FileAccess())
 
 
 @pytest.mark.usefixtures("_larger")

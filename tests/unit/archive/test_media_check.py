@@ -7,6 +7,7 @@ import pytest
 
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.archive.media_check import check_media
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 from tests.support.file_server import Asked, Caller, FileServer, serving, status, whole
 
@@ -23,7 +24,7 @@ def check(server: FileServer, **options) -> None:
     request = VideoRequest(
         audio_url=server.url("/a.wav?X-Signature=topsecret"), video_url=server.url("/v.mp4?X-Signature=topsecret")
     )
-    check_media(request, **({"log": LOG, "read_timeout": 0.5} | options))
+    check_media(request, **({"log": LOG, "access": FileAccess(), "read_timeout": 0.5} | options))
 
 
 def part(body: bytes = b"R", **headers):

@@ -20,7 +20,7 @@ from airflow_provider_digitalhuman.exceptions import (
     VideoFailedError,
     VideoUrlMissingError,
 )
-from tests.support.archiving import CONTENT, LOG, MD5, Api, cut, nothing_left, run
+from tests.support.archiving import CONTENT, DIRECT, LOG, MD5, Api, cut, nothing_left, run
 from tests.support.file_server import Asked, Caller, FileServer, serving, status, whole
 
 
@@ -245,7 +245,14 @@ def test_fifo_at_the_destination_is_refused(server, tmp_path, made, destination,
     if made != "fifo":
         (tmp_path / made).symlink_to("fifo")
     with pytest.raises(DownloadRefusedError, match="no regular file"):
-        archive_video(Api(server), f"{tmp_path}/{destination}", log=LOG, allow_private_hosts=True, overwrite=overwrite)
+        archive_video(
+            Api(server),
+            f"{tmp_path}/{destination}",
+            log=LOG,
+            access=DIRECT,
+            allow_private_hosts=True,
+            overwrite=overwrite,
+        )
     assert server.asked == []
 
 
@@ -263,22 +270,26 @@ def test_read_only_file_system_ends_retries(server):
 @pytest.mark.parametrize("name", ["视" * 80 + ".mp4", "é" * 125 + ".mp4", "x" * 250 + ".mp4"], ids=["3", "2", "1"])
 def test_name_of_legal_length_has_room_for_the_temporary_one(server, tmp_path, name):
     server.script = [cut(server, 1000)]
-    assert archive_video(Api(server), f"{tmp_path}/{name}", log=LOG, allow_private_hosts=True).md5 == MD5
+    assert archive_video(Api(server), f"{tmp_path}/{name}", log=LOG, access=DIRECT, allow_private_hosts=True).md5 == MD5
     assert [one.name for one in tmp_path.iterdir()] == [name]
     leftover = tmp_path / temporary_name(name)
     leftover.write_bytes(b"")
-    assert archive_video(Api(server), f"{tmp_path}/{name}", log=LOG, allow_private_hosts=True).already_there
+    assert archive_video(
+        Api(server), f"{tmp_path}/{name}", log=LOG, access=DIRECT, allow_private_hosts=True
+    ).already_there
     assert not leftover.exists()
 
 
 def test_path_object_is_taken_as_its_text(server, tmp_path):
-    archived = archive_video(Api(server), tmp_path / "{video_task_id}.mp4", log=LOG, allow_private_hosts=True)
+    archived = archive_video(
+        Api(server), tmp_path / "{video_task_id}.mp4", log=LOG, access=DIRECT, allow_private_hosts=True
+    )
     assert archived.path == f"file://{tmp_path}/v-1.mp4"
 
 
 def test_a_store_without_its_provider_is_told_before_any_byte(server, tmp_path):
     with pytest.raises(InvalidRequestError, match="Install the provider"):
-        archive_video(Api(server), "nosuchstore://bucket/", log=LOG, allow_private_hosts=True)
+        archive_video(Api(server), "nosuchstore://bucket/", log=LOG, access=DIRECT, allow_private_hosts=True)
     assert server.asked == []
 
 
@@ -304,7 +315,7 @@ def test_no_signed_url_is_logged(server, tmp_path, caplog, monkeypatch):
         run(Api(server), tmp_path)
     assert "127.0.0.1" in caplog.text
     assert "topsecret" not in caplog.text
-    # What other libraries log at DEBUG is starred out by Airflow.
+    # What other libraries log at DEBUG is masked by Airflow.
     assert set(masked) == {"X-Signature=topsecret001", "X-Signature=topsecret002", "sig=topsecret"}
 
 

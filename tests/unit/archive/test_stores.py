@@ -23,6 +23,7 @@ from airflow_provider_digitalhuman.archive.object_store import ObjectSink
 from airflow_provider_digitalhuman.archive.place import FileFacts, Place, is_there, open_place, read_facts
 from airflow_provider_digitalhuman.archive.sink import TakenError
 from airflow_provider_digitalhuman.archive.stores import check_published, open_sink
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import DownloadError, DownloadRefusedError
 from airflow_provider_digitalhuman.support.compat import AIRFLOW
 from tests.support.file_server import FileServer, serving
@@ -279,7 +280,7 @@ def test_second_look_that_finds_another_file_fails_for_good(memory_path, monkeyp
     memory_path.fs.rm(memory_path.path)
     if content:
         memory_path.fs.pipe(memory_path.path, content)
-    with pytest.raises(DownloadRefusedError, match=r"The video of task v-1.*video_task_id='v-1'") as refused:
+    with pytest.raises(DownloadRefusedError, match=r"The file of video task v-1.*video_task_id='v-1'") as refused:
         check_published(memory_path, FileFacts(4, md5), 10, "v-1")
     assert refused.value.ends_retries
     assert pauses == [2.0, 20]
@@ -324,7 +325,9 @@ def test_two_different_videos_at_one_name_of_a_store_without_condition_are_not_b
     def archive_one(name: str, server: FileServer) -> None:
         task = VideoTask(name, "completed", md5=hashlib.md5(server.content).hexdigest(), video_url=server.url())
         try:
-            outcomes[name] = archive_video(lambda: task, place.uri, log=LOG, allow_private_hosts=True)
+            outcomes[name] = archive_video(
+                lambda: task, place.uri, log=LOG, access=FileAccess(), allow_private_hosts=True
+            )
         except DownloadRefusedError as error:
             outcomes[name] = error
         except BaseException:

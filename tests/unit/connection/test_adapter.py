@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.connection.fetching import NETWORK_ERRORS, FetchError, FileSession
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import (
     InvalidConnectionError,
     ServiceUnreachableError,
@@ -34,7 +35,8 @@ VIDEO = http_answer(200, b"video", content_type="video/mp4")
 
 
 def files(**options: Any) -> FileSession:
-    return FileSession(**{"allow_private_hosts": True, "connect_timeout": 10, "read_timeout": 10, **options})
+    access = FileAccess(**{name: options.pop(name) for name in ("proxies", "connect_timeout") if name in options})
+    return FileSession(access, **{"allow_private_hosts": True, "read_timeout": 10, **options})
 
 
 def sending(data: bytes) -> Script:

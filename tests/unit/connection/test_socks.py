@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.connection.fetching import FileSession
+from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import ServiceUnreachableError
 from airflow_provider_digitalhuman.hooks.digitalhuman import DigitalHumanHook
 from tests.support.raw_server import RawServer, answering, http_answer, socks5_to
@@ -87,7 +88,7 @@ def test_a_file(serve: Serve) -> None:
     store = serve(answering(http_answer(200, b"video", content_type="video/mp4")))
     proxy = serve(socks5_to(store.port, USER, PASSWORD))
     proxies = dict.fromkeys(("http", "https"), address(proxy))
-    session = FileSession(allow_private_hosts=False, proxies=proxies, connect_timeout=10, read_timeout=10)
+    session = FileSession(FileAccess(proxies=proxies), allow_private_hosts=False, read_timeout=10)
     with session, session.open("http://store.example.com/video.mp4") as response:
         assert response.content == b"video"
     # The proxy looks the name up, so it is one that this machine need not know.

@@ -20,7 +20,7 @@ import urllib3.connection
 
 from airflow_provider_digitalhuman import __version__
 from airflow_provider_digitalhuman.api.request import VideoRequest
-from airflow_provider_digitalhuman.connection import transport
+from airflow_provider_digitalhuman.connection import monitor, transport
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -520,7 +520,7 @@ class LeapingClock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> LeapingClock:
     leaping = LeapingClock()
-    for module in (transport, hook_module):
+    for module in (transport, monitor, hook_module):
         monkeypatch.setattr(module, "time", leaping)
     return leaping
 
@@ -640,7 +640,7 @@ def test_create_is_unknown_where_process_stood_still_between_head_and_body(
         clock.ahead = 61.0
 
     monkeypatch.setattr(http.client.HTTPConnection, "send", stands_still_behind)
-    with pytest.raises(SubmissionUnknownError, match="this process stood still"):
+    with pytest.raises(SubmissionUnknownError, match="s too late: this process was suspended"):
         connect(server.url).create_video(REQUEST, witness)
     assert closed.wait(PATIENCE)
     assert server.connections == 1

@@ -1013,7 +1013,7 @@ def test_user_and_password_open_every_version(airflow: Airflow, monkeypatch: pyt
 def test_starred_out_variable_is_not_written_back(play: Callable[..., Airflow]) -> None:
     airflow = play((3, 1))
     airflow.put(HERE, record(fingerprint="***"))
-    assert "with fingerprint starred out" in airflow.run("release", *WHERE, code=1)
+    assert "with fingerprint masked (***)" in airflow.run("release", *WHERE, code=1)
     assert airflow.server.writes() == []
 
 

@@ -15,7 +15,7 @@ from airflow_provider_digitalhuman.operators.digitalhuman import (
     DownloadDigitalHumanVideoOperator,
 )
 from airflow_provider_digitalhuman.sensors.digitalhuman import DigitalHumanVideoSensor
-from airflow_provider_digitalhuman.support.arguments import checked_seconds, path_text
+from airflow_provider_digitalhuman.support.arguments import checked_seconds, checked_video_task_id, path_text
 from tests.support.raw_server import answering, http_answer
 from tests.unit.operators.test_create_operator import dag
 
@@ -154,3 +154,14 @@ def test_model_that_native_rendering_has_changed_is_refused_in_mapped_task(
     operator.model, ti.map_index = 31, 3
     with pytest.raises(AirflowFailException, match=r"model=31 .*render_template_as_native_obj"):
         operator.execute(context)
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "None", True, 7.5, ["a"]])
+def test_value_that_is_no_task_id_is_refused(value: object) -> None:
+    with pytest.raises(InvalidRequestError, match="no task ID"):
+        checked_video_task_id(value)
+
+
+@pytest.mark.parametrize("value", ["7", 7])
+def test_number_is_taken_as_id_of_digits(value: object) -> None:
+    assert checked_video_task_id(value) == "7"

@@ -13,7 +13,6 @@ from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
     InvalidConnectionError,
-    InvalidRequestError,
     QueryError,
     RateLimitError,
     VideoFailedError,
@@ -27,7 +26,6 @@ from airflow_provider_digitalhuman.waiting.decision import (
     VideoWait,
     Wait,
     WaitDecision,
-    checked_video_task_id,
     wait_blocking,
 )
 
@@ -352,17 +350,6 @@ class TestBlocking:
             wait_for(BAD_GATEWAY)
         with pytest.raises(KeyError):
             wait_for(KeyError("a bug"))
-
-
-@pytest.mark.parametrize("value", [None, "", " ", "None", True, 7.5, ["a"]])
-def test_what_cannot_be_a_task_id_is_refused(value: object) -> None:
-    with pytest.raises(InvalidRequestError, match="no task ID"):
-        checked_video_task_id(value)
-
-
-@pytest.mark.parametrize("value", ["7", 7])
-def test_an_id_of_digits_may_have_become_a_number(value: object) -> None:
-    assert checked_video_task_id(value) == "7"
 
 
 class TestTimes:
