@@ -1,9 +1,11 @@
 """The hook on the wire, against servers of bare sockets: did the request leave, was it sent once, what came of it."""
 
 import base64
+import contextlib
 import gzip
 import http.client
 import json
+import os
 import random
 import re
 import socket
@@ -397,6 +399,22 @@ def test_a_proxy_that_says_nothing_ends_the_attempt_within_the_time_to_connect(
 
     extra = {"proxies": serve(script).url, "connect_timeout": 0.2, "query_timeout": 0.2}
     check_nothing_left(connect("https://api.example.com", extra=extra), waits)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork_has_connection_of_its_own(connect: Connect, serve: Serve) -> None:
+    server = serve(answering(STATE))
+    hook = connect(server.url)
+    hook.query_video("abc")
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            hook.query_video("abc")
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    hook.query_video("abc")
+    assert (len(server.requests), server.connections) == (3, 2)
 
 
 def test_two_threads_have_a_connection_each(connect: Connect, serve: Serve) -> None:
