@@ -91,6 +91,7 @@ CODE_ON_CREATE: Final[Mapping[str, OnCreate]] = {
     "AuthenticationError": OnCreate.KEY_REFUSED,
     "402": OnCreate.NO_BALANCE,  # F8
     "429": OnCreate.RATE_LIMIT,  # F9
+    **dict.fromkeys(("201", "202", "0000", "00000", "success", "ok"), OnCreate.UNKNOWN),  # a success is no refusal: F5
     _OTHER: OnCreate.REFUSED,  # F6
 }
 
@@ -120,7 +121,9 @@ def http_on_query(status: int) -> OnQuery:
 
 def code_on_create(code: str | None) -> OnCreate:
     """Return what an error code means on a create; without one, a 2xx that holds no ID proves nothing (F5)."""
-    return OnCreate.UNKNOWN if code is None else CODE_ON_CREATE.get(code, CODE_ON_CREATE[_OTHER])
+    if code is None:
+        return OnCreate.UNKNOWN
+    return CODE_ON_CREATE.get(code) or CODE_ON_CREATE.get(code.lower()) or CODE_ON_CREATE[_OTHER]
 
 
 def code_on_query(code: str | None) -> OnQuery:

@@ -36,7 +36,8 @@ def task_ids(answer: Answer, status_words: Set[str], any_id: bool) -> tuple[str,
     """Return the values that name a task in an answer that is no acceptance; the surest first.
 
     :param status_words: an ``id`` in an object whose ``status`` is one of them names a task, at any depth.
-    :param any_id: whether any other ``id`` does as well, except inside ``error``: where the create would be sent again.
+    :param any_id: whether any other ``id`` does as well, except inside ``error``, and a plain value of ``data``: where
+        the create would be sent again.
     """
     payload = _payload(answer)
     if payload is None:  # no JSON: which object an ID belongs to is not known
@@ -48,16 +49,20 @@ def task_ids(answer: Answer, status_words: Set[str], any_id: bool) -> tuple[str,
         if not status_words.isdisjoint(_words(fields))
         for value in _id_values(answer, fields)
     ]
+    sure = _distinct(with_status, _found(answer, _OTHER_NAMES), _in_head(answer))
+    if not any_id:
+        return sure
     others = [value for fields in _objects(payload, besides="error") for value in _id_values(answer, fields)]
-    return _distinct(with_status, _found(answer, _OTHER_NAMES), _in_head(answer), others if any_id else ())
+    return _distinct(sure, others, _plain(answer), _found(answer, ("id",)) if _goes_on_behind_body(answer) else ())
 
 
 def may_name_task(answer: Answer) -> bool:
     """Return whether a task may be named in ``answer`` in a way that cannot be read: then it proves no refusal."""
     payload = _payload(answer)
     if payload is None:
-        unreadable = re.search(_UNREADABLE, answer.decoded()) is not None
-        return unreadable or any(re.search(_NAME, text) for text in _texts(answer))
+        text = answer.decoded()
+        broken = text.lstrip()[:1] in ("{", "[") or re.search(_UNREADABLE, text) is not None
+        return broken or any(re.search(_NAME, text) for text in _texts(answer))
     return any(map(_contradicts_itself, _values(payload))) or any(
         name.replace("_", "").replace("-", "") in _OTHER_NAMES and not (_is_empty(value) or isinstance(value, bool))
         for fields in _objects(payload)
@@ -79,6 +84,11 @@ def holds_data(answer: Answer) -> bool:
     return not all(_is_empty(content) for content in _contents(answer))
 
 
+def _goes_on_behind_body(answer: Answer) -> bool:
+    """Return whether more came than ``Content-Length`` says."""
+    return bool(answer.body and re.search(rb'"id"', answer.wire.rpartition(answer.body)[2]))
+
+
 def _distinct(*groups: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value for group in groups for value in group))
 
@@ -97,20 +107,26 @@ def _is_empty(content: Any) -> bool:
 
 
 def _id_like(answer: Answer) -> Iterator[str]:
-    """Yield a plain value of ``data`` and ``result``, and those in there whose name ends with "id"."""
+    """Yield the plain values of ``data`` and ``result``, and those in there whose name ends with "id"."""
+    yield from _plain(answer)
     for content in _contents(answer):
-        plain = content if isinstance(content, list) else [content]
-        named = [
-            item
-            for fields in _objects(content)
-            for name, items in fields.items()
-            if name.endswith("id") and name.replace("_", "").replace("-", "") not in _NO_TASK
-            for item in items
-        ]
-        for value in (*plain, *named):
-            text = _id_text(answer, value)
-            if re.fullmatch(_ID_LIKE, text):
-                yield text
+        for fields in _objects(content):
+            for name, values in fields.items():
+                if name.endswith("id") and name.replace("_", "").replace("-", "") not in _NO_TASK:
+                    yield from _those_like_ids(answer, values)
+
+
+def _plain(answer: Answer) -> Iterator[str]:
+    """Yield what can be an ID where ``data`` or ``result`` is a plain value, or a list of such."""
+    for content in _contents(answer):
+        yield from _those_like_ids(answer, content if isinstance(content, list) else [content])
+
+
+def _those_like_ids(answer: Answer, values: list[Any]) -> Iterator[str]:
+    for value in values:
+        text = _id_text(answer, value)
+        if re.fullmatch(_ID_LIKE, text):
+            yield text
 
 
 def _contents(answer: Answer) -> list[Any]:

@@ -1,6 +1,7 @@
 """Requests with the key, for the workers: what became of each of them, and what came of its answer."""
 
 import json
+import os
 import ssl
 import threading
 import time
@@ -26,7 +27,8 @@ UNTRUSTED: Final = (
 class Transport:
     """Requests with the key: explicit time-outs, no redirects, a connection that is kept from one to the next.
 
-    Each thread has its own connection: a hook may be shared, and one must neither end nor answer for the other.
+    Each thread and each fork has its own connection: a hook may be shared, and one must neither end nor answer for the
+    other.
 
     :raises InvalidConnectionError: see :meth:`Route.of`; for a SOCKS proxy without the package for it; and
         for a proxy's login outside ASCII.
@@ -100,10 +102,11 @@ class Transport:
         return monitor.answer
 
     def _adapter(self) -> Adapter:
-        now = time.monotonic()
-        if now - getattr(self._own, "last_used", now) > LONGEST_IDLE:
+        now, process = time.monotonic(), os.getpid()
+        forked = getattr(self._own, "process", process) != process  # two on one connection get each other's answers
+        if forked or now - getattr(self._own, "last_used", now) > LONGEST_IDLE:
             self.close()
-        self._own.last_used = now
+        self._own.last_used, self._own.process = now, process
         adapter: Adapter | None = getattr(self._own, "adapter", None)
         if adapter is None:
             adapter = self._own.adapter = Adapter()

@@ -32,6 +32,7 @@ from airflow_provider_digitalhuman.exceptions import (
 from airflow_provider_digitalhuman.hooks.observer import (
     LastOutcome,
     SubmissionObserver,
+    report,
     write_down,
     write_down_if_possible,
 )
@@ -200,15 +201,19 @@ class DigitalHumanHook(BaseHook):
 
     def _submit_once(self, request: VideoRequest, observer: SubmissionObserver) -> VideoTask:
         monitor = RequestMonitor(latest_first_byte=time.time() + min(LONGEST_START, heartbeat_timeout() / 2))
-        intent_written = False
+        intent_written, task = False, None
         try:
             observer.sending()
             intent_written = True
             answer = self._post(request, monitor)
             with self._refused_key_names_connection():
                 task = read_create(answer, request.video_url)
+            report(task, observer)  # in here: an interruption just before it must not lose the ID
+            return task
         except BaseException as error:
-            outcome = outcome_of(error, monitor, request)
+            if task is not None and isinstance(error, Exception):  # the ID could not be written down
+                raise
+            outcome = task or outcome_of(error, monitor, request)
             as_designed = outcome is error or (monitor.request_left and isinstance(error, Exception))
             if as_designed and intent_written:
                 write_down(outcome, observer)
@@ -217,8 +222,6 @@ class DigitalHumanHook(BaseHook):
             if outcome is not error and as_designed and isinstance(outcome, DigitalHumanError):
                 raise outcome from error
             raise
-        write_down(task, observer)
-        return task
 
     def _post(self, request: VideoRequest, monitor: RequestMonitor) -> Answer:
         try:

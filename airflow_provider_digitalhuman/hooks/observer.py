@@ -52,12 +52,12 @@ class LastOutcome:
 def write_down(outcome: VideoTask | DigitalHumanError, observer: SubmissionObserver) -> None:
     """Have the outcome of a POST written down, also where Airflow's time-out interrupts just that."""
     try:
-        _report(outcome, observer)
+        report(outcome, observer)
     except Exception:
         raise
     except BaseException:
         with contextlib.suppress(Exception):
-            _report(outcome, observer)
+            report(outcome, observer)
         raise
 
 
@@ -71,7 +71,8 @@ def write_down_if_possible(outcome: VideoTask | DigitalHumanError, observer: Sub
         log.warning("%s", error)
 
 
-def _report(outcome: VideoTask | DigitalHumanError, observer: SubmissionObserver) -> None:
+def report(outcome: VideoTask | DigitalHumanError, observer: SubmissionObserver) -> None:
+    """Call the method of ``observer`` that stands for the outcome of a POST."""
     if isinstance(outcome, SubmissionUnknownError):
         observer.outcome_unknown(outcome)
     elif isinstance(outcome, DigitalHumanError):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
 from airflow_provider_digitalhuman.api.endpoints import RECOMMENDED_MODEL_VERSION
 from airflow_provider_digitalhuman.api.request import VideoRequest
@@ -222,9 +222,14 @@ class CreateDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOper
             retried.append(SubmissionUnknownError)
         if self.on_video_failed == "retry":
             retried.append(VideoFailedError)
-        with airflow_retries(*retried), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
-            self._run = CreateRun(self, context, hook)
-            yield self._run
+        try:
+            with airflow_retries(*retried), DigitalHumanHook(self.digitalhuman_conn_id) as hook:
+                self._run = CreateRun(self, context, hook)
+                yield self._run
+        except AirflowTaskTimeout as error:
+            if self._run:
+                self._run.timed_out(error)
+            raise
 
     def _log_arguments_without_effect(self) -> None:
         given = {"deferrable": self.deferrable, "poll_interval": self.poll_interval is not None}

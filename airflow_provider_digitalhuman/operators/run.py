@@ -99,14 +99,6 @@ class CreateRun:
 
     def submit(self) -> VideoTask:
         """Submit the video, unless this task instance has done so already, and return its task."""
-        try:
-            return self._submit_or_go_on()
-        except AirflowTaskTimeout as error:  # maybe in the middle of the POST
-            if not self._submission.outlasts_try:
-                self.end_retries(error)
-            raise
-
-    def _submit_or_go_on(self) -> VideoTask:
         task, hook, submission = self._task, self._hook, self._submission
         request, base_url = self._request(), hook.settings.base_url
         request.check_reachable_from(base_url)
@@ -220,6 +212,11 @@ class CreateRun:
                 self.end_retries(error)
             raise
         self._report("success")
+
+    def timed_out(self, error: AirflowTaskTimeout) -> None:
+        """Keep a retry from paying again after Airflow's time-out, which can come at any moment, be it in the POST."""
+        if not self._submission.outlasts_try:
+            self.end_retries(error)
 
     def end_retries(self, error: BaseException) -> None:
         """Keep a retry from paying again where no record would hold it back, unless the author has asked for that."""

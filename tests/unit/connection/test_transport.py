@@ -1,9 +1,11 @@
 """The hook on the wire, against servers of bare sockets: did the request leave, was it sent once, what came of it."""
 
 import base64
+import contextlib
 import gzip
 import http.client
 import json
+import os
 import random
 import re
 import socket
@@ -399,6 +401,22 @@ def test_a_proxy_that_says_nothing_ends_the_attempt_within_the_time_to_connect(
     check_nothing_left(connect("https://api.example.com", extra=extra), waits)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork_has_connection_of_its_own(connect: Connect, serve: Serve) -> None:
+    server = serve(answering(STATE))
+    hook = connect(server.url)
+    hook.query_video("abc")
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            hook.query_video("abc")
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    hook.query_video("abc")
+    assert (len(server.requests), server.connections) == (3, 2)
+
+
 def test_two_threads_have_a_connection_each(connect: Connect, serve: Serve) -> None:
     """Each create begins a fresh connection, and that ends no request of another thread."""
     all_there = threading.Barrier(4)
@@ -787,6 +805,12 @@ POSSIBLE_IDS: dict[str, Script] = {
             ("queue", [{"id": TASK_ID}]),
         )
     },
+    "429 with plain data": answering(http_answer(429, json.dumps({"code": 429, "data": TASK_ID}))),
+    "429 with plain data in a list": answering(http_answer(429, json.dumps({"result": [TASK_ID]}))),
+    "429 with task behind its length": part(with_length(2, '{}{"id": "' + TASK_ID + '"}', 429)),
+    "429 with another answer behind it": part(
+        http_answer(429, '{"code": 429}') + http_answer(200, json.dumps({"id": TASK_ID}))
+    ),
     "429 with task in a list": answering(http_answer(429, json.dumps([{"id": TASK_ID}]))),
     "429 with task in GBK": answering(
         http_answer(429, f'{{"msg": "素材", "data": [{{"id": "{TASK_ID}"}}]}}'.encode("gbk"))
@@ -811,6 +835,27 @@ POSSIBLE_IDS: dict[str, Script] = {
     },
     "JSON in JSON": answering(http_answer(200, json.dumps({"code": 1, "data": json.dumps({"taskId": TASK_ID})}))),
 }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http_answer(429, '{"code": 429, "data": {"ta'),
+        http_answer(429, gzip.compress(b'{"code": 429, "data": {"taskId": "v1"}}')[:20], content_encoding="gzip"),
+        *(
+            http_answer(200, json.dumps({"code": code, "msg": "accepted", "data": None}))
+            for code in (201, "202", "success", "OK", "00000")
+        ),
+    ],
+)
+def test_answer_that_is_cut_or_says_success_proves_no_refusal(
+    connect: Connect, serve: Serve, waits: list[float], answer: bytes
+) -> None:
+    server = serve(answering(answer))
+    with pytest.raises(SubmissionUnknownError):
+        connect(server.url).create_video(REQUEST)
+    assert server.posts == 1
+    assert waits == []
 
 
 @pytest.mark.parametrize("name", POSSIBLE_IDS)

@@ -43,7 +43,7 @@ def test_a_wait_that_timed_out_is_not_retried(connect, serve, context, make_oper
     assert "v1" in str(caught.value)
 
 
-@pytest.mark.parametrize("point", ["_submit_or_go_on", "_wait_here"])
+@pytest.mark.parametrize("point", ["submit", "_wait_here"])
 def test_a_try_that_airflow_times_out_is_not_retried(connect, serve, context, make_operator, monkeypatch, point):
     server = serve(answers("queued", "processing"))
     connect(server.url)
