@@ -15,14 +15,10 @@ from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE
 from airflow_provider_digitalhuman.connection.adapter import Adapter, Monitor, Secret, cause, describe, pieces
 from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
-from airflow_provider_digitalhuman.connection.tls import CA_VARIABLES
+from airflow_provider_digitalhuman.connection.tls import UNTRUSTED
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 
 UNREACHABLE: Final = "Check the Base URL of the connection, the network and the proxy."
-UNTRUSTED: Final = (
-    "The TLS handshake failed. If a certificate is not trusted, name the CA file of your company or its proxy in"
-    f" extra.verify of the connection, or on the worker in {', '.join(CA_VARIABLES[:-1])} or {CA_VARIABLES[-1]}."
-)
 
 
 class TransportError(Exception):
@@ -30,16 +26,21 @@ class TransportError(Exception):
 
     :param request_left: False where it is certain that no byte of the request left this machine.
     :param partial: the answer as far as it came, see :meth:`RequestMonitor.partial`.
-    :param cure: what to do where the server cannot be reached.
+    :param untrusted: True where the TLS handshake failed.
     """
 
     def __init__(
-        self, reason: str, *, request_left: bool, partial: Answer | None = None, cure: str = UNREACHABLE
+        self, reason: str, *, request_left: bool, partial: Answer | None = None, untrusted: bool = False
     ) -> None:
         super().__init__(reason)
         self.request_left = request_left
         self.partial = partial
-        self.cure = cure
+        self.untrusted = untrusted
+
+    @property
+    def cure(self) -> str:
+        """What to do where the server cannot be reached."""
+        return UNTRUSTED if self.untrusted else UNREACHABLE
 
 
 class Transport:
@@ -144,7 +145,7 @@ class Transport:
             late if monitor.timed_out else describe(error, self._settings.api_key),
             request_left=monitor.request_left,
             partial=monitor.partial(),
-            cure=UNTRUSTED if isinstance(cause(error), ssl.SSLError) else UNREACHABLE,
+            untrusted=isinstance(cause(error), ssl.SSLError),
         )
 
 

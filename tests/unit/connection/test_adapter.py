@@ -18,6 +18,7 @@ from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.connection.fetching import NETWORK_ERRORS, FetchError, FileSession
 from airflow_provider_digitalhuman.exceptions import (
     InvalidConnectionError,
+    QueryError,
     ServiceUnreachableError,
     SubmissionUnknownError,
 )
@@ -182,6 +183,10 @@ def test_tls_failure_names_verify_and_ca_variables(
     ):
         hook.create_video(REQUEST)
     assert "extra.verify" in hook.test_connection()[1]
+    with pytest.raises(QueryError, match=r"abc brought no answer.*CERTIFICATE_VERIFY_FAILED.*extra\.verify"):
+        hook.query_video("abc")
+    with files() as session, pytest.raises(FetchError, match=r"could not be fetched.*extra\.verify"):
+        session.open(server.url)
     assert server.requests == []
 
 
