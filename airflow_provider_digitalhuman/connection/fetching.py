@@ -1,6 +1,7 @@
 """HTTP for files that lie on other people's servers: never with the key, never to a place that was not meant."""
 
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -15,6 +16,7 @@ from airflow_provider_digitalhuman.connection.adapter import NETWORK_ERRORS, Ada
 from airflow_provider_digitalhuman.connection.monitor import Monitor
 from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
 from airflow_provider_digitalhuman.connection.settings import FileAccess
+from airflow_provider_digitalhuman.connection.tls import UNTRUSTED
 from airflow_provider_digitalhuman.exceptions import DownloadRefusedError, InvalidConnectionError
 from airflow_provider_digitalhuman.support.compat import mask_secret
 
@@ -112,6 +114,8 @@ class FileSession:
             if isinstance(root := cause(error), _PrivateAddressError):
                 raise DownloadRefusedError(_private(root.address)) from None
             why = f"{redact_url(url)} could not be fetched: {describe(error)}"
+            if isinstance(root, ssl.SSLError):
+                why += f". {UNTRUSTED.removesuffix('.')}"
             raise FetchError(why, fresh_url=isinstance(error, ValueError)) from None
         monitor.head_is_there()
         return response

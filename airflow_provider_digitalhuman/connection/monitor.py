@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.encoding import MAX_ANSWER, decoded, decoded_part
+from airflow_provider_digitalhuman.connection.tls import UNTRUSTED
 
 if TYPE_CHECKING:
     import requests
@@ -20,16 +21,21 @@ class TransportError(Exception):
 
     :param request_left: False where it is certain that no byte of the request left this machine.
     :param partial: the answer as far as it came, see :meth:`RequestMonitor.partial`.
-    :param cure: what to do where the server cannot be reached.
+    :param untrusted: True where the TLS handshake failed.
     """
 
     def __init__(
-        self, reason: str, *, request_left: bool, partial: Answer | None = None, cure: str = UNREACHABLE
+        self, reason: str, *, request_left: bool, partial: Answer | None = None, untrusted: bool = False
     ) -> None:
         super().__init__(reason)
         self.request_left = request_left
         self.partial = partial
-        self.cure = cure
+        self.untrusted = untrusted
+
+    @property
+    def cure(self) -> str:
+        """What to do where the server cannot be reached."""
+        return UNTRUSTED if self.untrusted else UNREACHABLE
 
 
 class Monitor:

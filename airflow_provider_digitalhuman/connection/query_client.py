@@ -20,6 +20,7 @@ from airflow_provider_digitalhuman.api.redact import masked
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
+from airflow_provider_digitalhuman.connection.tls import UNTRUSTED
 from airflow_provider_digitalhuman.exceptions import ConnectionMissingError, QueryError
 
 LONGEST_LINE: Final = 65_536
@@ -96,11 +97,13 @@ class QueryClient:
         try:
             answer = await self._get(URL(result_url(self.settings.base_url, video_task_id), encoded=True))
         except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:  # TimeoutError is an OSError
-            reason = self._reason(error)
+            reason = f"{self._reason(error)}."
+            if isinstance(error, aiohttp.ClientSSLError):
+                reason += f" {UNTRUSTED}"
         else:
             return read_query(answer, video_task_id)
         # Outside of the handler: the library's error can hold what the server has sent, and so the key.
-        raise QueryError(f"The query for video task {video_task_id} brought no answer: {reason}.")
+        raise QueryError(f"The query for video task {video_task_id} brought no answer: {reason}")
 
     async def close(self) -> None:
         """Close all connections, also those in use."""

@@ -11,6 +11,11 @@ from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
 CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Variables of the environment that name the CA file; the first one that is set is taken. The first two are those of
 ``requests``, the last one is OpenSSL's."""
+UNTRUSTED: Final = (
+    "The TLS handshake failed. If a certificate is not trusted, name the CA file of your company or its proxy in"
+    f" extra.verify of the connection, or on workers and triggerer in {', '.join(CA_VARIABLES[:-1])} or"
+    f" {CA_VARIABLES[-1]}."
+)
 
 
 def tls_context(verify: bool | str) -> ssl.SSLContext:

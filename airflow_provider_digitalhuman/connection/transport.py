@@ -6,22 +6,16 @@ import ssl
 import threading
 import time
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any
 
 from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.encoding import bounded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE
 from airflow_provider_digitalhuman.connection.adapter import Adapter, Secret, cause, describe, pieces
-from airflow_provider_digitalhuman.connection.monitor import UNREACHABLE, RequestMonitor, TransportError
+from airflow_provider_digitalhuman.connection.monitor import RequestMonitor, TransportError
 from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
-from airflow_provider_digitalhuman.connection.tls import CA_VARIABLES
 from airflow_provider_digitalhuman.exceptions import InvalidConnectionError
-
-UNTRUSTED: Final = (
-    "The TLS handshake failed. If a certificate is not trusted, name the CA file of your company or its proxy in"
-    f" extra.verify of the connection, or on the worker in {', '.join(CA_VARIABLES[:-1])} or {CA_VARIABLES[-1]}."
-)
 
 
 class Transport:
@@ -128,5 +122,5 @@ class Transport:
             late if monitor.timed_out else describe(error, self._settings.api_key),
             request_left=monitor.request_left,
             partial=monitor.partial(),
-            cure=UNTRUSTED if isinstance(cause(error), ssl.SSLError) else UNREACHABLE,
+            untrusted=isinstance(cause(error), ssl.SSLError),
         )

@@ -231,7 +231,7 @@ class DigitalHumanHook(BaseHook):
                 raise unknown_with_ids(_unknown_outcome(error), error.partial) from error
             raise ServiceUnreachableError(
                 f"The API at {self.settings.base_url} could not be reached, nothing was sent: {error}. {error.cure}"
-            ) from error
+            ) from None
 
     def get_video(self, video_task_id: str, sent_video_url: str | None = None) -> VideoTask:
         """Ask for the state of a video: free of charge, repeated a few times where no answer was about it.
@@ -287,7 +287,8 @@ class DigitalHumanHook(BaseHook):
         try:
             return self._transport.get(result_url(self.settings.base_url, video_task_id))
         except TransportError as error:
-            raise QueryError(f"The query for video task {video_task_id} brought no answer: {error}.") from error
+            cure = f" {error.cure}" if error.untrusted else ""  # anything else can pass by itself
+            raise QueryError(f"The query for video task {video_task_id} brought no answer: {error}.{cure}") from None
 
     def test_connection(self) -> tuple[bool, str]:
         """Return what can be known of the connection free of charge: by a query for a task that cannot exist.

@@ -225,7 +225,7 @@ class CreateRun:
         raise AirflowFailException(
             f"{error} But no record outlasts this try: it is not retried, and a clear submits and pays again."
             " DigitalHumanVideoSensor goes on waiting for a video that was accepted."
-        ) from error
+        ) from None
 
     def _new_wait(self, video_task_id: str) -> VideoWait:
         task = self._task

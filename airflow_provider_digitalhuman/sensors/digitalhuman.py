@@ -227,7 +227,7 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
                 yield
         except WaitTimeoutError as error:
             self._skip_if_wanted(error, self.soft_fail or self.never_fail)
-            raise AirflowSensorTimeout(str(error)) from error
+            raise AirflowSensorTimeout(str(error)) from None
         except AirflowFailException as error:
             self._skip_if_wanted(error, self.soft_fail or self.never_fail)
             raise

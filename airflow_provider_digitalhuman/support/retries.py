@@ -13,8 +13,8 @@ def airflow_retries(*retried: type[DigitalHumanError]) -> Iterator[None]:
     """Let an error of this provider end Airflow's retries where its class says that another try could not help.
 
     :param retried: classes that are retried all the same, as the DAG author has chosen.
-    :raises AirflowFailException: in place of such an error, with its message, and with it as the cause; see also
-        :func:`final_if_unknown`.
+    :raises AirflowFailException: in place of such an error, with its message, and with it as the context, so that the
+        task's log shows one traceback; see also :func:`final_if_unknown`.
     """
     try:
         yield
@@ -24,7 +24,7 @@ def airflow_retries(*retried: type[DigitalHumanError]) -> Iterator[None]:
         with final_if_unknown():
             if isinstance(error, SubmissionUnknownError | RequestChangedError):
                 raise
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException(str(error)) from None
 
 
 class FinalSubmissionUnknownError(SubmissionUnknownError, AirflowFailException):

@@ -95,7 +95,7 @@ def submit(
         try:
             return operator.execute(context)
         except AirflowFailException as error:
-            ended = error.__cause__ or error
+            ended = error.__context__ or error
         assert isinstance(ended, DigitalHumanError)
         assert ended.ends_retries
         raise ended

@@ -16,6 +16,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_digitalhuman.api.response import VideoTask
+from airflow_provider_digitalhuman.exceptions import DigitalHumanError
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 from tests.support.raw_server import Peer, RawServer, Script, answering, http_answer
 
@@ -103,7 +104,7 @@ class Evidence:
             self.texts[name] = self.texts.get(name, "") + "\n" + (thing if isinstance(thing, str) else repr(thing))
 
     def add_error(self, error: BaseException) -> None:
-        """An error with all that it came from, also where ``from None`` keeps it out of the traceback."""
+        """An error with all that it came from; of what ``from None`` keeps out of the traceback, this provider's."""
         self.add("traceback", "".join(traceback.format_exception(error)))
         seen: list[BaseException] = []
         pending: list[BaseException | None] = [error]
@@ -114,7 +115,7 @@ class Evidence:
             seen.append(one)
             self.add("error", str(one), one, one.args)
             self.add("notes", getattr(one, "__notes__", []))
-            pending += [one.__cause__]
+            pending += [one.__cause__, one.__context__ if isinstance(one.__context__, DigitalHumanError) else None]
 
     def holding(self, *secrets: str) -> list[str]:
         return [name for name, text in self.texts.items() if any(secret in text for secret in secrets)]

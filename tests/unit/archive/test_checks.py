@@ -64,7 +64,7 @@ def refuse(connect: Any, serve: Any, context: Any, make_operator: Any) -> Callab
         connect(server.url)
         with pytest.raises(AirflowFailException) as refused:
             make_operator(**WAITING, destination=destination, **arguments).execute(context)
-        assert isinstance(refused.value.__cause__, InvalidRequestError)
+        assert isinstance(refused.value.__context__, InvalidRequestError)
         assert server.posts == 0
         return str(refused.value)
 

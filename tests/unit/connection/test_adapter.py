@@ -19,6 +19,7 @@ from airflow_provider_digitalhuman.connection.fetching import NETWORK_ERRORS, Fe
 from airflow_provider_digitalhuman.connection.settings import FileAccess
 from airflow_provider_digitalhuman.exceptions import (
     InvalidConnectionError,
+    QueryError,
     ServiceUnreachableError,
     SubmissionUnknownError,
 )
@@ -184,6 +185,10 @@ def test_tls_failure_names_verify_and_ca_variables(
     ):
         hook.create_video(REQUEST)
     assert "extra.verify" in hook.test_connection()[1]
+    with pytest.raises(QueryError, match=r"abc brought no answer.*CERTIFICATE_VERIFY_FAILED.*extra\.verify"):
+        hook.query_video("abc")
+    with files() as session, pytest.raises(FetchError, match=r"could not be fetched.*extra\.verify"):
+        session.open(server.url)
     assert server.requests == []
 
 

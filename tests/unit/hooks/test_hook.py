@@ -775,7 +775,7 @@ def test_which_errors_end_airflows_retries(name: str, ends_retries: bool) -> Non
         assert isinstance(caught.value, error_class)
         assert caught.value.__suppress_context__
     else:
-        assert (caught.value.__cause__ if ends_retries else caught.value) is error
+        assert (caught.value.__context__ if ends_retries else caught.value) is error
 
 
 def test_errors_of_others_pass() -> None:

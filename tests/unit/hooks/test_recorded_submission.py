@@ -1,7 +1,6 @@
 """The hook alone, called from a task of one's own: with the task's context it pays at most once."""
 
 import json
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -20,6 +19,7 @@ from airflow_provider_digitalhuman.ledger.address import RECORD_KEY
 from airflow_provider_digitalhuman.ledger.record import ADOPTED
 from airflow_provider_digitalhuman.support import compat
 from airflow_provider_digitalhuman.support.retries import final_if_unknown
+from tests.support.errors import tracebacks
 from tests.support.raw_server import answering, http_answer
 
 TASK = {"id": "v1", "object": "video", "created": 1761635478, "model": "m", "status": "queued", "error": None}
@@ -72,7 +72,7 @@ def test_hook_with_context_stops_all_retries_after_an_unknown_outcome(connect, s
         with pytest.raises(SubmissionUnknownError, match="digitalhuman-ledger") as caught:
             hook.create_video(request(server), context=task_context)
         assert isinstance(caught.value, AirflowFailException), "which Airflow does not retry"
-        assert "".join(traceback.format_exception(caught.value)).count("Traceback (most recent") == 1
+        assert tracebacks(caught.value) == 1
         next_try(ti, cleared=True)
     assert server.posts == 1
 
@@ -85,8 +85,7 @@ def test_operator_that_does_not_know_the_outcome_shows_one_traceback(connect, se
         caplog.clear()
         with pytest.raises(AirflowFailException, match="It is not known whether") as caught:
             make_operator(**urls).execute(context)
-        shown = "".join(traceback.format_exception(caught.value))
-        assert shown.count("Traceback (most recent") == 1
+        assert tracebacks(caught.value) == 1
         assert len(str(caught.value)) < 220
         logged = " ".join(entry.getMessage().strip() for entry in caplog.records)
         assert "no whole answer came" in logged, "what happened is in the log"

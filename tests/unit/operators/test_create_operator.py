@@ -27,6 +27,7 @@ from airflow_provider_digitalhuman.operators.digitalhuman import (
 )
 from airflow_provider_digitalhuman.sensors.digitalhuman import DigitalHumanVideoSensor
 from airflow_provider_digitalhuman.support.compat import AIRFLOW
+from tests.support.errors import tracebacks
 from tests.support.raw_server import RawServer, answering, http_answer
 
 AUDIO_URL = "https://media.example.com/speech.mp3"
@@ -285,7 +286,7 @@ def test_a_bad_rendered_value_is_refused_before_the_post(
     operator.render_template_fields(context, jinja_env=operator.get_template_env())
     with pytest.raises(AirflowFailException, match=f"{field}=") as caught:
         operator.execute(context)
-    assert isinstance(caught.value.__cause__, InvalidRequestError)
+    assert isinstance(caught.value.__context__, InvalidRequestError)
     assert server.connections == 0
 
 
@@ -382,9 +383,10 @@ def test_which_failures_airflow_may_retry(
     connect(server.url)
     with pytest.raises(AirflowFailException if ends_retries else expected) as caught:
         make_operator(**SIGNED).execute(context)
-    error = caught.value.__cause__ or caught.value
+    error = caught.value.__context__ or caught.value
     assert isinstance(error, expected)
     assert str(error) in str(caught.value)
+    assert tracebacks(caught.value) == 1
     assert "s3cr3t" not in str(caught.value)
     assert server.posts == (1 if expected is not RateLimitError else len(waits) + 1)
 
@@ -393,8 +395,9 @@ def test_no_server_is_left_to_airflows_retries(
     connect: Connect, context: dict[str, Any], waits: list[float], make_operator: Make
 ) -> None:
     connect("http://127.0.0.1:1")
-    with pytest.raises(ServiceUnreachableError):
+    with pytest.raises(ServiceUnreachableError) as caught:
         make_operator().execute(context)
+    assert tracebacks(caught.value) == 1
 
 
 @pytest.mark.parametrize("fields", [{"password": ""}, {"host": "ftp://x"}, {"extra": {"verify": "/no/such/file"}}])
@@ -404,7 +407,7 @@ def test_a_bad_connection_ends_the_retries(
     connect(**fields)
     with pytest.raises(AirflowFailException) as caught:
         make_operator().execute(context)
-    assert isinstance(caught.value.__cause__, InvalidConnectionError)
+    assert isinstance(caught.value.__context__, InvalidConnectionError)
 
 
 def test_private_media_are_refused_for_the_vendors_address(

@@ -78,7 +78,7 @@ def test_rendered_destination_that_is_no_path_is_refused_before_post(
     operator.destination = rendered if rendered is not None else "None"  # what a missing value renders to
     with pytest.raises(AirflowFailException, match="destination=") as caught:
         operator.execute(context)
-    assert isinstance(caught.value.__cause__, InvalidRequestError)
+    assert isinstance(caught.value.__context__, InvalidRequestError)
     assert studio.requests == []
 
 
@@ -98,7 +98,7 @@ def test_socks_proxy_that_triggerer_cannot_use_is_refused_before_post(
     if deferrable:
         with pytest.raises(AirflowFailException, match="SOCKS proxy cannot be used by the triggerer") as caught:
             operator.execute(context)
-        assert isinstance(caught.value.__cause__, InvalidConnectionError)
+        assert isinstance(caught.value.__context__, InvalidConnectionError)
     else:
         assert operator.execute(context) == "v1"
     assert studio.posts == posts
@@ -165,7 +165,7 @@ def test_look_up_of_failed_video_fails_task(studio: Studio, make: Make, context:
     studio.status, studio.error = "failed", "风控拒绝"
     with pytest.raises(AirflowFailException, match=r"v1.*风控拒绝") as caught:
         make().execute(context)
-    assert isinstance(caught.value.__cause__, VideoFailedError)
+    assert isinstance(caught.value.__context__, VideoFailedError)
     assert ti.xcoms["video_task"]["error"] == "风控拒绝"
     assert studio.posts == 1
 
@@ -205,7 +205,7 @@ def test_other_file_in_place_is_refused_or_replaced_as_chosen(
     (tmp_path / "v1.mp4").write_bytes(b"another")
     with pytest.raises(AirflowFailException) as caught:
         make(**QUICK, destination=f"{tmp_path}/").execute(context)
-    assert isinstance(caught.value.__cause__, DownloadRefusedError)
+    assert isinstance(caught.value.__context__, DownloadRefusedError)
     assert (tmp_path / "v1.mp4").read_bytes() == b"another"
     assert "archive" not in ti.xcoms
     assert (ti.xcoms["metrics"]["outcome"], ti.xcoms["metrics"]["video_task_id"]) == ("failed", "v1")

@@ -107,7 +107,7 @@ def test_operator_fails_as_vendor_says_where_worker_sees_failed_video(
     studio.status, studio.error = "failed", "风控拒绝"
     with pytest.raises(AirflowFailException, match="风控拒绝") as caught:
         operator.execute_complete(context, failed_event("WaitTimeoutError"))
-    assert isinstance(caught.value.__cause__, VideoFailedError)
+    assert isinstance(caught.value.__context__, VideoFailedError)
     assert ti.xcoms["video_task"]["status"] == "failed"
 
 

@@ -39,7 +39,7 @@ def test_a_wait_that_timed_out_is_not_retried(connect, serve, context, make_oper
     connect(server.url)
     with pytest.raises(AirflowFailException, match="a clear submits and pays again") as caught:
         waiting(make_operator, server.url).execute(context)
-    assert isinstance(caught.value.__cause__, WaitTimeoutError)
+    assert isinstance(caught.value.__context__, WaitTimeoutError)
     assert "v1" in str(caught.value)
 
 
@@ -115,7 +115,7 @@ def test_wait_in_triggerer_that_failed_is_not_retried(studio, context, make_oper
     operator = waiting(make_operator, studio.url, deferrable=True)
     with pytest.raises(AirflowFailException, match=r"It ended so\..* But no record outlasts this try") as caught:
         operator.execute_complete(context, event)
-    assert type(caught.value.__cause__) is cause
+    assert type(caught.value.__context__) is cause
     assert studio.posts == 0
 
 
@@ -138,7 +138,7 @@ def test_download_that_failed_is_not_retried(studio, context, make_operator, tmp
     event = {"status": "completed", "video_task": task, "video_task_id": "v1"}
     with pytest.raises(AirflowFailException, match="a clear submits and pays again") as caught:
         operator.execute_complete(context, event) if deferred else operator.execute(context)
-    assert isinstance(caught.value.__cause__, DownloadError)
+    assert isinstance(caught.value.__context__, DownloadError)
     assert "v1" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 

@@ -34,6 +34,7 @@ from airflow_provider_digitalhuman.support.arguments import ends_from_trigger
 from airflow_provider_digitalhuman.support.links import LINK_XCOM_KEY
 from airflow_provider_digitalhuman.triggers import digitalhuman as trigger_module
 from airflow_provider_digitalhuman.waiting import decision as waiting
+from tests.support.errors import tracebacks
 from tests.support.raw_server import RawServer, answering, http_answer
 from tests.support.waiting_scenarios import (
     BAD_KEY,
@@ -184,8 +185,9 @@ class TestAsAirflowsOwn:
         self, mode: str, connect: Connect, serve: Serve, context: dict[str, Any]
     ) -> None:
         connect(serve(answering(PROCESSING)).url)
-        with pytest.raises(AirflowSensorTimeout, match=f"{ID}.*a clear of this Airflow task goes on"):
+        with pytest.raises(AirflowSensorTimeout, match=f"{ID}.*a clear of this Airflow task goes on") as caught:
             run(a_sensor(timeout=0.2, **MODES[mode]), context)
+        assert tracebacks(caught.value) == 1
 
     @pytest.mark.parametrize("value", ["None", "", None, True])
     def test_what_is_no_id_is_refused_without_a_query(
