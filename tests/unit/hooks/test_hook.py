@@ -17,7 +17,7 @@ from airflow_provider_digitalhuman import exceptions
 from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.connection import transport
+from airflow_provider_digitalhuman.connection import monitor, transport
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
     DigitalHumanError,
@@ -399,7 +399,7 @@ def test_exception_after_first_byte_is_unknown_outcome(
         "head": (http.client.HTTPResponse, "begin"),
         "body": (transport, "pieces"),
         "end": (transport.RequestMonitor, "finish"),
-        "decoding": (transport, "decoded"),
+        "decoding": (monitor, "decoded"),
     }[place]
     monkeypatch.setattr(owner, name, raise_when_arrived)
     with pytest.raises(error if is_interruption(error) else SubmissionUnknownError):
