@@ -14,7 +14,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 
-.PHONY: help setup demo up down test unit slowest lint format matrix chaos upgrades mutation bench constraints clean
+.PHONY: help setup demo up down test unit slowest lint format matrix chaos upgrades mutation bench docs constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,10 @@ mutation: $(READY) ## Change the money core in one place at a time, and list wha
 bench: $(READY) ## Measure beside other providers, about 20 minutes (PARTS="waiting imports download triggerer airflow": those)
 	$(PY) -m uv pip install --quiet --python $(PY) --constraints $(CONSTRAINTS) --editable '.[dev,bench]'
 	$(PY) -m tests.bench $(PARTS)
+
+docs: $(READY) ## Build the documentation's site into .work/site, and check its links
+	$(PY) -m uv pip install --quiet --python $(PY) --constraints $(CONSTRAINTS) --editable '.[dev,docs]'
+	$(PY) -m mkdocs build
 
 constraints: $(READY) ## Write constraints/ again, with the newest versions that work
 	tools/compile_constraints.sh "$$PWD/.venv/bin/uv"

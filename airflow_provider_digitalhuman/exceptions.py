@@ -1,7 +1,7 @@
 """What can go wrong, one class per meaning. The one place that says which of them end Airflow's retries.
 
 No Airflow in here: the classes serve the pure ``api`` package and the hook too. Operators and sensors
-turn them into what Airflow understands with :func:`airflow_provider_digitalhuman.support.retries.airflow_retries`.
+turn them into what Airflow understands with ``support.retries.airflow_retries``.
 """
 
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
@@ -11,10 +11,34 @@ from airflow_provider_digitalhuman.api.redact import excerpt
 if TYPE_CHECKING:
     from airflow_provider_digitalhuman.api.response import VideoTask
 
+__all__ = [
+    "AuthenticationError",
+    "ConnectionMissingError",
+    "DigitalHumanError",
+    "DownloadError",
+    "DownloadRefusedError",
+    "InsufficientBalanceError",
+    "InvalidConnectionError",
+    "InvalidRequestError",
+    "LedgerError",
+    "OnUnknownSubmission",
+    "OnVideoFailed",
+    "QueryError",
+    "RateLimitError",
+    "RequestChangedError",
+    "RequestRefusedError",
+    "ServiceUnreachableError",
+    "SubmissionUnknownError",
+    "VideoFailedError",
+    "VideoTaskNotFoundError",
+    "VideoUrlMissingError",
+    "WaitTimeoutError",
+]
+
 OnUnknownSubmission = Literal["fail", "resubmit"]
-"""What a DAG author may choose for :class:`SubmissionUnknownError`."""
+"""What a DAG author may choose for ``SubmissionUnknownError``."""
 OnVideoFailed = Literal["fail", "retry"]
-"""What a DAG author may choose for :class:`VideoFailedError`."""
+"""What a DAG author may choose for ``VideoFailedError``."""
 _ID_STANDS: Final = "An ID stands in the answer:"
 
 

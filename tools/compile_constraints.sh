@@ -24,7 +24,7 @@ for series in "$@"; do
         3.1) airflow=3.1.8 limit="apache-airflow-providers-common-compat==1.13.0" ;;
         # The bound that 3.3 has itself: the API does not start with later FastAPI.
         3.2) airflow=3.2.2 limit="fastapi<0.137" ;;
-        3.3) airflow=3.3.2 extras="--extra dev --extra integrations --extra bench" ;;
+        3.3) airflow=3.3.2 extras="--extra dev --extra docs --extra integrations --extra bench" ;;
         *) echo "unknown Airflow series: $series" >&2; exit 2 ;;
     esac
     echo "constraints/airflow-$series.txt: Airflow $airflow"

@@ -16,6 +16,8 @@ from airflow_provider_digitalhuman.api.redact import EXCERPT_LENGTH, excerpt, re
 from airflow_provider_digitalhuman.api.urls import is_private_host, web_url
 from airflow_provider_digitalhuman.exceptions import InvalidRequestError
 
+__all__ = ["VideoRequest"]
+
 AUDIO_EXTENSIONS: Final = ("mp4", "mp3", "wav", "m4a", "aac", "aar")
 """The vendor lists ``aar``; very likely a slip for ``aac``, which a sibling page lists. Both are let through."""
 # fmt: off

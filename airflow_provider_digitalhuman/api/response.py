@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pendulum
 
+__all__ = ["TaskStatus", "VideoTask"]
+
 URL_ALIASES: Final = ("result_url", "resultUrl", "videoUrl")
 """Other names that the field ``video_url`` of an answer goes by."""
 
@@ -33,7 +35,7 @@ class VideoTask:
     """The vendor's task that makes one video.
 
     :param id: the vendor's task ID, opaque.
-    :param status: the vendor's word in lower case; see :class:`TaskStatus`.
+    :param status: the vendor's word in lower case; see ``TaskStatus``.
     :param object: what the vendor calls it (``video``).
     :param created: when the vendor accepted it.
     :param model: the model's name as the vendor echoes it; not comparable with the one that was sent.
@@ -87,7 +89,7 @@ class VideoTask:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "VideoTask":
-        """Return the task that :meth:`to_dict` turned into ``value``.
+        """Return the task that ``to_dict`` turned into ``value``.
 
         What is missing is None, and a missing status ``queued``: a record can hold the ID alone.
 

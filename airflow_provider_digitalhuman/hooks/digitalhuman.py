@@ -64,7 +64,7 @@ class DigitalHumanHook(BaseHook):
     """Submits lip-sync videos to the DigitalHuman API and asks for them.
 
     Building a hook costs nothing: the connection is read on first use, and one HTTP connection is kept for all calls
-    of a thread. Use it as a context manager, or call :meth:`close`, to end it.
+    of a thread. Use it as a context manager, or call ``close()``, to end it.
 
     :param digitalhuman_conn_id: ID of the Airflow connection.
     """
@@ -145,12 +145,9 @@ class DigitalHumanHook(BaseHook):
         """Submit one video: a **paid** POST.
 
         With ``context`` it is safe to be called from a task with retries: the task instance keeps the same record of
-        its submission as :class:`~airflow_provider_digitalhuman.operators.digitalhuman.CreateDigitalHumanVideoOperator`
-        (docs/ledger.md). A retry, or a clear of a task that has failed, then goes on with the video that was paid for:
-        no POST is sent, and its task is returned. A task instance has one record, so it can submit one video; map the
-        task for more.
-
-        .. code-block:: python
+        its submission as ``CreateDigitalHumanVideoOperator`` (docs/ledger.md). A retry, or a clear of a task that has
+        failed, then goes on with the video that was paid for: no POST is sent, and its task is returned. A task
+        instance has one record, so it can submit one video; map the task for more.
 
             @task(retries=3)
             def make_video(**context):
@@ -167,8 +164,11 @@ class DigitalHumanHook(BaseHook):
         :returns: the vendor's task. Its status can already be ``failed`` (F11).
         :raises InvalidRequestError: media that the API cannot reach; nothing was sent.
         :raises InvalidConnectionError: a connection that cannot be used; nothing was sent.
-        :raises ServiceUnreachableError, RateLimitError: not accepted, another try can help.
-        :raises AuthenticationError, InsufficientBalanceError, RequestRefusedError: not accepted.
+        :raises ServiceUnreachableError: not accepted, another try can help.
+        :raises RateLimitError: not accepted, another try can help.
+        :raises AuthenticationError: not accepted.
+        :raises InsufficientBalanceError: not accepted.
+        :raises RequestRefusedError: not accepted.
         :raises SubmissionUnknownError: it may have been accepted and charged; it is never sent again from here. Unless
             an ``observer`` decides about that, it ends Airflow's retries wherever it is raised in a task.
         :raises RequestChangedError: with ``context``: the task instance has paid for another request's video.
@@ -241,7 +241,10 @@ class DigitalHumanHook(BaseHook):
         :param video_task_id: the vendor's task ID.
         :param sent_video_url: the clip that the video is made of, where it is known: it is never taken for the result.
         :raises InvalidRequestError: for what can be no task ID; nothing was sent.
-        :raises AuthenticationError, VideoTaskNotFoundError, RateLimitError, QueryError: after the last attempt.
+        :raises AuthenticationError: after the last attempt.
+        :raises VideoTaskNotFoundError: after the last attempt.
+        :raises RateLimitError: after the last attempt.
+        :raises QueryError: after the last attempt.
         """
         transient = (QueryError, RateLimitError, AuthenticationError, VideoTaskNotFoundError)
         return _with_backoff(

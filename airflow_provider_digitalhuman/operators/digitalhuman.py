@@ -56,7 +56,7 @@ class CreateDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOper
 
     Returns the vendor's task ID (a string), and pushes the whole task as a dict under the XCom key ``video_task``:
     as it was accepted, and again as it was completed if it waits. With ``destination`` it also pushes ``archive``, and
-    its outlets are announced, as :class:`DownloadDigitalHumanVideoOperator` does; with either, ``metrics``.
+    its outlets are announced, as ``DownloadDigitalHumanVideoOperator`` does; with either, ``metrics``.
 
     :param audio_url: network URL of the speech. (templated)
     :param video_url: network URL of the clip of the person. (templated)
@@ -79,7 +79,7 @@ class CreateDigitalHumanVideoOperator(RenderedAsText, OpenLineageMixin, BaseOper
         ended well: the first clear afterwards returns the same video, the next one makes a new one. Below Airflow 3.3,
         and with ``do_xcom_push=False``, a worker ends the task all the same.
     :param destination: archive the finished video there (needs ``wait_for_completion``), as
-        :class:`DownloadDigitalHumanVideoOperator` does; a failed download never submits again. (templated)
+        ``DownloadDigitalHumanVideoOperator`` does; a failed download never submits again. (templated)
     :param storage_conn_id: the Airflow connection of the destination's store. (templated)
     :param overwrite: replace a different file at the destination; else that is an error.
     :param durable: keep a record of the submission that outlasts the try, so that whatever dies, no second video is

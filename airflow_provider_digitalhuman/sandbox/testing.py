@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+__all__ = ["SandboxClient", "running_sandbox"]
+
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 

@@ -17,6 +17,8 @@ from airflow_provider_digitalhuman.triggers.events import event_of
 from airflow_provider_digitalhuman.waiting.decision import Done, Failed, VideoWait, checked_video_task_id
 from airflow_provider_digitalhuman.waiting.poller import Client, poller_for
 
+__all__ = ["DigitalHumanVideoTrigger"]
+
 EARLIEST_EVENT: Final = 10.0
 """Seconds after the deferral before which no event leaves: Airflow 3.3 can fail a task that is woken up at once,
 because the end of the worker's process is noticed up to 5 s late (apache/airflow issues 66374 and 67287)."""
@@ -35,8 +37,8 @@ class DigitalHumanVideoTrigger(BaseTrigger):
     :param digitalhuman_conn_id: ID of the Airflow connection.
     :param video_task_id: the vendor's task ID.
     :param deadline: Unix seconds at which the wait fails; None for a task that has started in the triggerer: then it
-        follows from the time-out that Airflow has set and keeps, see :func:`start_trigger_args`.
-    :param poll_interval: see :class:`~airflow_provider_digitalhuman.waiting.decision.VideoWait`.
+        follows from the time-out that Airflow has set and keeps, see ``start_trigger_args``.
+    :param poll_interval: seconds between two queries of a young video; None: 5 to 10, as the vendor asks.
     :param submitted_at: Unix seconds of the create where they are known.
     :param not_before: Unix seconds before which no query and no event leaves.
     :param ends_task: the kind of task that is not woken up but ended here, once its video is completed (Airflow 3.3 and
