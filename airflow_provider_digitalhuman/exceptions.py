@@ -88,9 +88,10 @@ class AuthenticationError(DigitalHumanError):
 
     ends_retries = True
 
-    def naming(self, digitalhuman_conn_id: str) -> "AuthenticationError":
-        """Return the error with the Airflow connection that holds the key."""
-        return AuthenticationError(f"{self} It is the key of connection {digitalhuman_conn_id!r}.")
+
+def naming_connection(error: AuthenticationError, digitalhuman_conn_id: str) -> AuthenticationError:
+    """Return the error with the Airflow connection that holds the key."""
+    return AuthenticationError(f"{error} It is the key of connection {digitalhuman_conn_id!r}.")
 
 
 class InsufficientBalanceError(DigitalHumanError):

@@ -24,6 +24,7 @@ from airflow_provider_digitalhuman.exceptions import (
     ServiceUnreachableError,
     SubmissionUnknownError,
     VideoTaskNotFoundError,
+    naming_connection,
 )
 from airflow_provider_digitalhuman.hooks.observer import (
     LastOutcome,
@@ -274,7 +275,7 @@ class DigitalHumanHook(BaseHook):
             yield
         except AuthenticationError as error:
             self._key_refused = True
-            raise error.naming(self.digitalhuman_conn_id) from None
+            raise naming_connection(error, self.digitalhuman_conn_id) from None
 
     def _look_up_again(self) -> None:
         try:

@@ -24,6 +24,7 @@ from airflow_provider_digitalhuman.exceptions import (
     InvalidConnectionError,
     QueryError,
     RateLimitError,
+    naming_connection,
 )
 from airflow_provider_digitalhuman.waiting.decision import Done, Failed, VideoWait, Wait
 from airflow_provider_digitalhuman.waiting.progress_log import LogTarget, ProgressLog
@@ -258,7 +259,7 @@ class _Access:
             client = await self._current_client()
             outcome: VideoTask | DigitalHumanError = await client.query_video(video_task_id)
         except AuthenticationError as error:
-            outcome = error.naming(self._conn_id)
+            outcome = naming_connection(error, self._conn_id)
         except DigitalHumanError as error:
             outcome = error
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):

@@ -1,4 +1,4 @@
-"""docs/operators.md is written by hand: it names every argument, with what may be templated and what is the default."""
+"""The pages are written by hand: operators.md names every argument, links lead somewhere, and lines are sentences."""
 
 import inspect
 import re
@@ -11,7 +11,9 @@ from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHu
 from airflow_provider_digitalhuman.operators.download import DownloadDigitalHumanVideoOperator
 from airflow_provider_digitalhuman.sensors.digitalhuman import DigitalHumanVideoSensor
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operators.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPERATORS = [CreateDigitalHumanVideoOperator, DigitalHumanVideoSensor, DownloadDigitalHumanVideoOperator]
 
 
@@ -28,3 +30,30 @@ def test_every_argument_is_there(operator: Any) -> None:
             assert default == "required", name
         if isinstance(parameters[name].default, str):
             assert parameters[name].default in default, name
+
+
+def prose(page: Path) -> str:
+    """Return a page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what a link can name in a page, by GitHub's rule."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_file_and_heading(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if not target.startswith("https://"):
+            path, _, anchor = target.partition("#")
+            linked = page.parent / path if path else page
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_line_is_one_sentence(page: Path) -> None:
+    lines = [line for line in prose(page).splitlines() if not line.startswith("|")]
+    assert [line for line in lines if re.search(r"[a-z)`*][.?!]\**\)? +[A-Z`*]", line)] == []
