@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_digitalhuman.get_provider_info import get_provider_info
 from airflow_provider_digitalhuman.operators.digitalhuman import CreateDigitalHumanVideoOperator
 from airflow_provider_digitalhuman.operators.download import DownloadDigitalHumanVideoOperator
 from airflow_provider_digitalhuman.sensors.digitalhuman import DigitalHumanVideoSensor
@@ -14,6 +15,7 @@ from airflow_provider_digitalhuman.sensors.digitalhuman import DigitalHumanVideo
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+SOURCES = ("airflow_provider_digitalhuman", "tests", "tools")
 OPERATORS = [CreateDigitalHumanVideoOperator, DigitalHumanVideoSensor, DownloadDigitalHumanVideoOperator]
 
 
@@ -30,6 +32,14 @@ def test_every_argument_is_there(operator: Any) -> None:
             assert default == "required", name
         if isinstance(parameters[name].default, str):
             assert parameters[name].default in default, name
+
+
+def test_connection_page_names_each_extra_and_option() -> None:
+    page = (ROOT / "docs" / "connection.md").read_text(encoding="utf-8")
+    extras = get_provider_info()["connection-types"][0]["conn-fields"]
+    assert set(re.findall(r"^\| extra `(\w+)` \|", page, re.MULTILINE)) == set(extras)
+    options = get_provider_info()["config"]["digitalhuman"]["options"]
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) >= set(options)
 
 
 def prose(page: Path) -> str:
@@ -57,3 +67,10 @@ def test_links_lead_to_file_and_heading(page: Path) -> None:
 def test_each_line_is_one_sentence(page: Path) -> None:
     lines = [line for line in prose(page).splitlines() if not line.startswith("|")]
     assert [line for line in lines if re.search(r"[a-z)`*][.?!]\**\)? +[A-Z`*]", line)] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_module_that_page_names_is_there(page: Path) -> None:
+    sources = [f"/{path.relative_to(ROOT)}" for folder in SOURCES for path in (ROOT / folder).rglob("*.py")]
+    for name in re.findall(r"`([\w/]+\.py)`", prose(page)):
+        assert any(path.endswith(f"/{name}") for path in sources), name
