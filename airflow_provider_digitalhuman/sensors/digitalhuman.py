@@ -81,6 +81,7 @@ class DigitalHumanVideoSensor(RenderedAsText, BaseSensorOperator):
     :param poke_interval: seconds or a timedelta between two queries. None: 5 to 10 as the vendor asks, growing with the
         task's age; 60 in reschedule mode. A number is taken as it is (10 at least in reschedule mode), except when
         deferrable: then it is spread by a third and grows, up to four times.
+    :param timeout: seconds or a timedelta that the sensor waits; None: Airflow's ``[sensors] default_timeout``.
     """
 
     template_fields: Sequence[str] = ("video_task_id", "digitalhuman_conn_id")
