@@ -15,6 +15,8 @@ OnUnknownSubmission = Literal["fail", "resubmit"]
 """What a DAG author may choose for :class:`SubmissionUnknownError`."""
 OnVideoFailed = Literal["fail", "retry"]
 """What a DAG author may choose for :class:`VideoFailedError`."""
+NOT_KNOWN: Final = "It is not known whether the video was accepted and charged"
+"""How the text of each :class:`SubmissionUnknownError` begins."""
 _ID_STANDS: Final = "An ID stands in the answer:"
 
 
