@@ -39,6 +39,8 @@ OnUnknownSubmission = Literal["fail", "resubmit"]
 """What a DAG author may choose for ``SubmissionUnknownError``."""
 OnVideoFailed = Literal["fail", "retry"]
 """What a DAG author may choose for ``VideoFailedError``."""
+NOT_KNOWN: Final = "It is not known whether the video was accepted and charged"
+"""How the text of each ``SubmissionUnknownError`` begins."""
 _ID_STANDS: Final = "An ID stands in the answer:"
 
 

@@ -10,31 +10,31 @@ _GZIP: Final = b"\x1f\x8b"
 _COMPRESSIONS: Final = ("gzip", "x-gzip", "deflate")
 
 
-def bounded(size: int, most: int = MAX_ANSWER) -> int:
+def bounded(size: int) -> int:
     """Return ``size``.
 
     :raises ValueError: if no answer may be that long.
     """
-    if size > most:
-        raise ValueError(f"the answer is longer than {most} bytes")
+    if size > MAX_ANSWER:
+        raise ValueError(f"the answer is longer than {MAX_ANSWER} bytes")
     return size
 
 
-def decoded(body: bytes, encoding: str, most: int = MAX_ANSWER) -> bytes:
+def decoded(body: bytes, encoding: str) -> bytes:
     """Return ``body`` without its ``Content-Encoding``; an encoding that is not known is left.
 
-    :raises ValueError: if it grows beyond ``most`` bytes.
+    :raises ValueError: if it grows beyond :data:`MAX_ANSWER`.
     :raises zlib.error: if it is broken.
     """
     for compression in _compressions(encoding):
-        body = _inflated(body, compression, most)
+        body = _inflated(body, compression)
     return body
 
 
-def decoded_part(body: bytes, encoding: str, most: int = MAX_ANSWER) -> bytes:
+def decoded_part(body: bytes, encoding: str) -> bytes:
     """Return what can be decoded of a body that is broken or cut short; ``body`` itself where that is nothing."""
     for compression in _compressions(encoding):
-        body = _inflated_part(body, compression, most) or body
+        body = _inflated_part(body, compression) or body
     return body
 
 
@@ -49,23 +49,23 @@ def _compressions(encoding: str) -> list[str]:
     return known
 
 
-def _inflated(body: bytes, compression: str, most: int) -> bytes:
+def _inflated(body: bytes, compression: str) -> bytes:
     plain = b""
     while body:
         inflate = zlib.decompressobj(_window(body, compression))
-        plain += inflate.decompress(body, most)
-        bounded(len(plain) + len(inflate.unconsumed_tail), most)
+        plain += inflate.decompress(body, MAX_ANSWER)
+        bounded(len(plain) + len(inflate.unconsumed_tail))
         rest = inflate.unused_data
         body = rest if rest.startswith(_GZIP) else b""  # gzip may come in several members
     return plain
 
 
-def _inflated_part(body: bytes, compression: str, most: int) -> bytes:
+def _inflated_part(body: bytes, compression: str) -> bytes:
     inflate, plain = zlib.decompressobj(_window(body, compression)), bytearray()
     try:
         for start in range(len(body)):  # byte by byte: a call that meets the broken one returns nothing
-            plain += inflate.decompress(body[start : start + 1], most)
-            if len(plain) >= most:
+            plain += inflate.decompress(body[start : start + 1], MAX_ANSWER)
+            if len(plain) >= MAX_ANSWER:
                 break
     except zlib.error:
         pass

@@ -25,6 +25,7 @@ from airflow_provider_digitalhuman.api.redact import excerpt
 from airflow_provider_digitalhuman.api.response import FAILED, URL_ALIASES, VOCABULARY, TaskStatus, VideoTask
 from airflow_provider_digitalhuman.api.values import error_of, md5_of, moment_of, text_of
 from airflow_provider_digitalhuman.exceptions import (
+    NOT_KNOWN,
     AuthenticationError,
     DigitalHumanError,
     InsufficientBalanceError,
@@ -164,7 +165,7 @@ def _refusal(answer: Answer, meaning: OnCreate, said: str) -> DigitalHumanError:
 
 def _unknown(answer: Answer, why: str, *named: str) -> SubmissionUnknownError:
     return unknown_with_ids(
-        f"It is not known whether the video was accepted and charged: the answer is {answer.describe()}, and {why}.",
+        f"{NOT_KNOWN}: the answer is {answer.describe()}, and {why}.",
         answer,
         *named,
     )

@@ -18,11 +18,11 @@ def redact_url(url: str) -> str:
     return parts.group(1) + ("?…" if parts.group(2) else "")
 
 
-def excerpt(text: str, length: int = EXCERPT_LENGTH) -> str:
+def excerpt(text: str) -> str:
     """Return the start of ``text`` on one line, the URLs in it redacted, for an error message."""
     # The cut comes after the redaction: the end of a signed URL must not be what is left of it.
     flat = " ".join(re.sub(_CONTROL, " ", re.sub(_URL, _redacted, text)).split())
-    return flat if len(flat) <= length else flat[:length] + "…"
+    return flat if len(flat) <= EXCERPT_LENGTH else flat[:EXCERPT_LENGTH] + "…"
 
 
 def masked(text: str, secret: str) -> str:

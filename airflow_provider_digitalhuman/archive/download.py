@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.archive import content
 from airflow_provider_digitalhuman.archive.sink import Sink
-from airflow_provider_digitalhuman.connection.fetching import NETWORK_ERRORS, FetchError, FileSession, describe
+from airflow_provider_digitalhuman.connection.fetching import NETWORK_ERRORS, FetchError, FileSession, describe, pieces
 from airflow_provider_digitalhuman.exceptions import DownloadRefusedError
 from airflow_provider_digitalhuman.support.logs import Log
 
@@ -184,12 +184,11 @@ class _SpeedCheck:
 
 
 def _chunks(response: "requests.Response", speed: _SpeedCheck) -> Iterator[bytes]:
-    # What has come, not a full chunk: where the connection breaks, nothing that was received is lost.
-    read = getattr(response.raw, "read1", response.raw.read)  # urllib3 below 2 has no read1
+    received = pieces(response, CHUNK_SIZE)
     while True:
         started = time.monotonic()
         try:
-            chunk = read(CHUNK_SIZE, decode_content=False)
+            chunk = next(received, b"")
         except NETWORK_ERRORS as error:
             raise FetchError(f"broken off: {describe(error)}") from None
         waited = time.monotonic() - started

@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_digitalhuman.api.redact import excerpt, redact_url
 from airflow_provider_digitalhuman.api.urls import is_private_host, web_url
-from airflow_provider_digitalhuman.connection.adapter import NETWORK_ERRORS, Adapter, cause, describe
+from airflow_provider_digitalhuman.connection.adapter import NETWORK_ERRORS, Adapter, cause, describe, pieces
 from airflow_provider_digitalhuman.connection.monitor import Monitor
 from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
 from airflow_provider_digitalhuman.connection.settings import FileAccess
@@ -26,6 +26,7 @@ __all__ = [
     "FileSession",
     "describe",
     "is_html",
+    "pieces",
     "reaches_private_network",
 ]
 

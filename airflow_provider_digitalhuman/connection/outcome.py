@@ -6,12 +6,14 @@ proves that nothing was accepted.
 
 from typing import Final
 
+from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.reader import read_create, unknown_with_ids
 from airflow_provider_digitalhuman.api.redact import excerpt, masked
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
-from airflow_provider_digitalhuman.connection.monitor import RequestMonitor
+from airflow_provider_digitalhuman.connection.monitor import RequestMonitor, TransportError
 from airflow_provider_digitalhuman.exceptions import (
+    NOT_KNOWN,
     AuthenticationError,
     DigitalHumanError,
     InsufficientBalanceError,
@@ -52,17 +54,27 @@ def outcome_of(error: BaseException, monitor: RequestMonitor, request: VideoRequ
     return _unknown(error, monitor)
 
 
+def not_answered(error: TransportError, base_url: str) -> ServiceUnreachableError | SubmissionUnknownError:
+    """Return what is known of a POST to which no whole answer came."""
+    if not error.request_left:
+        return ServiceUnreachableError(
+            f"The API at {base_url} could not be reached, nothing was sent: {error}. {error.cure}"
+        )
+    said = f"{NOT_KNOWN}: the request left, and no whole answer came ({error})."
+    return unknown_with_ids(said + _came(error.partial), error.partial)
+
+
 def _unknown(error: BaseException, monitor: RequestMonitor) -> SubmissionUnknownError:
-    said = (
-        "It is not known whether the video was accepted and charged: the request left, and then this was raised:"
-        f" {_shown(error, monitor)}."
-    )
+    said = f"{NOT_KNOWN}: the request left, and then this was raised: {_shown(error, monitor)}."
     try:
-        came = monitor.answer or monitor.partial()
-        shown = f" What came of the answer: {came.describe()}." if came and came.http_status else ""
-        return unknown_with_ids(said + shown, came)
+        answer = monitor.answer or monitor.partial()
+        return unknown_with_ids(said + _came(answer), answer)
     except BaseException:  # it may be this very reading that failed before
         return SubmissionUnknownError(said)
+
+
+def _came(answer: Answer | None) -> str:
+    return f" What came of the answer: {answer.describe()}." if answer and answer.http_status else ""
 
 
 def _shown(error: BaseException, monitor: RequestMonitor) -> str:

@@ -11,13 +11,13 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseHook
 
 from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.endpoints import create_url, result_url
-from airflow_provider_digitalhuman.api.reader import read_create, read_query, unknown_with_ids
+from airflow_provider_digitalhuman.api.reader import read_create, read_query
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.api.retry_after import pause_in_worker
 from airflow_provider_digitalhuman.connection.form import form_widgets, ui_field_behaviour
 from airflow_provider_digitalhuman.connection.monitor import RequestMonitor, TransportError
-from airflow_provider_digitalhuman.connection.outcome import outcome_of
+from airflow_provider_digitalhuman.connection.outcome import not_answered, outcome_of
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
 from airflow_provider_digitalhuman.exceptions import (
     AuthenticationError,
@@ -215,12 +215,13 @@ class DigitalHumanHook(BaseHook):
             if task is not None and isinstance(error, Exception):  # the ID could not be written down
                 raise
             outcome = task or outcome_of(error, monitor, request)
-            as_designed = outcome is error or (monitor.request_left and isinstance(error, Exception))
-            if as_designed and intent_written:
+            # An interruption, and a fault before the request left, are raised as they are: they end the task.
+            outcome_is_raised = outcome is error or (monitor.request_left and isinstance(error, Exception))
+            if outcome_is_raised and intent_written:
                 write_down(outcome, observer)
             else:
                 write_down_if_possible(outcome, observer, self.log)
-            if outcome is not error and as_designed and isinstance(outcome, DigitalHumanError):
+            if outcome is not error and outcome_is_raised and isinstance(outcome, DigitalHumanError):
                 raise outcome from error
             raise
 
@@ -228,11 +229,8 @@ class DigitalHumanHook(BaseHook):
         try:
             return self._transport.post(create_url(self.settings.base_url), request.body(), monitor)
         except TransportError as error:
-            if error.request_left:
-                raise unknown_with_ids(_unknown_outcome(error), error.partial) from error
-            raise ServiceUnreachableError(
-                f"The API at {self.settings.base_url} could not be reached, nothing was sent: {error}. {error.cure}"
-            ) from None
+            cause = error if error.request_left else None  # the text of what was not sent says it all
+            raise not_answered(error, self.settings.base_url) from cause
 
     def get_video(self, video_task_id: str, sent_video_url: str | None = None) -> VideoTask:
         """Ask for the state of a video: free of charge, repeated a few times where no answer was about it.
@@ -323,16 +321,6 @@ def _judge_test_answer(answer: Answer) -> tuple[bool, str]:
     except DigitalHumanError:
         pass
     return False, f"A server is there, but its answer proves no more than that ({answer.describe()})."
-
-
-def _unknown_outcome(error: TransportError) -> str:
-    came = (
-        f" What came of the answer: {error.partial.describe()}." if error.partial and error.partial.http_status else ""
-    )
-    return (
-        "It is not known whether the video was accepted and charged: the request left,"
-        f" and no whole answer came ({error}).{came}"
-    )
 
 
 def _with_backoff(

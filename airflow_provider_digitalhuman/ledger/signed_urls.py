@@ -1,4 +1,4 @@
-"""What is a signature in a URL, and what names the file: pure, no network, no regular expression compiled on import.
+"""What is a signature in a URL, and what names the file: pure, no network.
 
 Signing a file again changes its URL, and it is still the same file. Everything else in a URL may name another file: a
 short name such as ``e``, ``t`` or ``token`` is a signature only beside its companions and with a value of their form.

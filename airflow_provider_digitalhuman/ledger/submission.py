@@ -11,6 +11,7 @@ from airflow_provider_digitalhuman.api.redact import redact_url
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.exceptions import (
+    NOT_KNOWN,
     DigitalHumanError,
     LedgerError,
     OnUnknownSubmission,
@@ -213,7 +214,7 @@ class Submission:
         where = f"{LINES_ABOVE} (and in the output of digitalhuman-ledger list)" if self.outlasts_try else LINES_ABOVE
         # One traceback: what led to this is in the lines.
         raise SubmissionUnknownError(
-            f"{result}It is not known whether the video was accepted and charged. {where}.",
+            f"{result}{NOT_KNOWN}. {where}.",
             video_task_id=record.possible_id,
         ) from None
 

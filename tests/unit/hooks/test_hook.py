@@ -398,7 +398,7 @@ def test_exception_after_first_byte_is_unknown_outcome(
     owner, name = {
         "head": (http.client.HTTPResponse, "begin"),
         "body": (transport, "pieces"),
-        "end": (transport.RequestMonitor, "finish"),
+        "end": (monitor.RequestMonitor, "finish"),
         "decoding": (monitor, "decoded"),
     }[place]
     monkeypatch.setattr(owner, name, raise_when_arrived)
@@ -518,7 +518,7 @@ def test_key_in_words_of_exception_is_not_written_down(
         raise error(f"no such header: Bearer {key}")
 
     server = serve(answering(QUEUED))
-    for owner, name in ((transport.Transport, "_headers"), (transport.RequestMonitor, "finish")):
+    for owner, name in ((transport.Transport, "_headers"), (monitor.RequestMonitor, "finish")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, reveal)
             observer = Ledger()
