@@ -45,14 +45,17 @@ def event_of(end: Done | Failed, video_task_id: str, times: Mapping[str, float |
     )
 
 
-def task_of(event: Any) -> VideoTask:
+def task_of(event: Any, video_task_id: str = "") -> VideoTask:
     """Return the completed task that ``event`` brings.
 
+    :param video_task_id: the one that was waited for, where it is known.
     :raises DigitalHumanError: the error that ended the wait, of the same class and with the same message as the
-        blocking wait raises it; or, for an event that cannot be understood, one that says so.
+        blocking wait raises it; or, for an event that cannot be understood or is about another video, one that says so.
     """
     try:
-        if event["status"] == "failed":
+        if _is_of_another(event, video_task_id):
+            error: DigitalHumanError = _not_understood(event)
+        elif event["status"] == "failed":
             error = _error_of(event)
         else:
             task = VideoTask.from_dict(event["video_task"])
@@ -85,6 +88,11 @@ def times_of(event: Any) -> dict[str, float | None]:
     """Return the times that ``event`` brings; none, where it comes from an older triggerer."""
     times = event.get("times") if isinstance(event, dict) else None
     return times if isinstance(times, dict) else {}
+
+
+def _is_of_another(event: Mapping[str, Any], video_task_id: str) -> bool:
+    task = event.get("video_task")
+    return bool(task and video_task_id) and str(task["id"]).strip() != video_task_id.strip()
 
 
 def _error_of(event: dict[str, Any]) -> DigitalHumanError:

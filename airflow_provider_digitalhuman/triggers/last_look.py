@@ -38,7 +38,7 @@ def end_of_wait(event: Any, video_task_id: str, query: Callable[[], VideoTask]) 
     :raises DigitalHumanError: what ended the wait, with what the worker saw; or the vendor's word about the video.
     """
     try:
-        return task_of(event)
+        return task_of(event, video_task_id)
     except DigitalHumanError as error:
         if ended_by_vendor(error):
             raise

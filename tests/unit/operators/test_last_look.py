@@ -100,6 +100,19 @@ def test_operator_takes_vendors_word_without_asking(studio: Studio, deferred: Ma
     assert studio.requests == []
 
 
+@pytest.mark.parametrize("named", [{"video_task_id": "v1"}, {}])
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_operator_takes_event_about_another_video_for_none(
+    studio: Studio, deferred: Make, context: dict[str, Any], named: dict[str, str], status: str
+) -> None:
+    operator = deferred()
+    studio.status = "completed"
+    another = {"id": "v2", "status": status, "video_url": "https://media.example.com/another.mp4"}
+    event = {"status": status, "error": "VideoFailedError", "message": "No.", "video_task": another, **named}
+    assert operator.execute_complete(context, event) == "v1"
+    assert [request.method for request in studio.requests] == ["GET"]
+
+
 def test_operator_fails_as_vendor_says_where_worker_sees_failed_video(
     studio: Studio, deferred: Make, context: dict[str, Any], ti: Any
 ) -> None:
@@ -150,6 +163,13 @@ def test_sensor_looks_after_trigger_that_sent_no_event(studio: Studio, context: 
     studio.status = "processing"
     with pytest.raises(AirflowSensorTimeout if "timeout" in reason else QueryError, match=f"{reason}.*'processing'"):
         a_sensor().resume_execution("__fail__", {"error": reason}, context)
+
+
+def test_sensor_takes_event_about_another_video_for_none(studio: Studio, context: dict[str, Any]) -> None:
+    another = {"id": "v2", "status": "completed", "video_url": "https://media.example.com/another.mp4"}
+    event = {"status": "completed", "video_task": another, "video_task_id": "v2"}
+    assert a_sensor().execute_complete(context, event)["id"] == "v1"
+    assert [request.method for request in studio.requests] == ["GET"]
 
 
 def test_sensor_names_missing_connection_of_worker(context: dict[str, Any]) -> None:
