@@ -92,7 +92,9 @@ def times_of(event: Any) -> dict[str, float | None]:
 
 def _is_of_another(event: Mapping[str, Any], video_task_id: str) -> bool:
     task = event.get("video_task")
-    return bool(task and video_task_id) and str(task["id"]).strip() != video_task_id.strip()
+    if not task or not video_task_id:
+        return False
+    return str(task["id"]).strip() != video_task_id.strip()
 
 
 def _error_of(event: dict[str, Any]) -> DigitalHumanError:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -108,3 +109,25 @@ def test_sandbox_command_tells_what_is_missing(installed: Path) -> None:
     started = run([installed / "digitalhuman-sandbox", "--port", "0"])
     assert started.returncode == 1
     assert f'pip install "{PACKAGE}[sandbox]"' in started.stderr
+
+
+@pytest.mark.parametrize(("series", "common_compat"), [("2.11", "1.7.0"), ("3.0", "1.7.3"), ("3.1", "1.7.4")])
+def test_installation_in_two_steps_replaces_only_common_compat(
+    series: str, common_compat: str, wheel: Path, tmp_path: Path
+) -> None:
+    """README's advice. Airflow's constraint files pin this old common.compat; ours stand in for the rest of them."""
+    name = "apache-airflow-providers-common-compat"
+    ours = (ROOT / "constraints" / f"airflow-{series}.txt").read_text()
+    pins = re.sub(f"(?m)^{name}==.*$", f"{name}=={common_compat}", ours)
+    (airflow,) = re.findall(r"(?m)^apache-airflow==.*$", pins)
+    wanted, constraints, installed = (tmp_path / file for file in ("wanted.in", "constraints.txt", "installed.txt"))
+    wanted.write_text(f"{airflow}\n{wheel}\n")
+    constraints.write_text(f"{name}=={common_compat}\n")
+    installed.write_text(pins)
+    compile_: list[str | Path] = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-annotate", wanted]
+    in_one_step = run([*compile_, "--constraints", constraints])
+    assert in_one_step.returncode != 0
+    assert f"depends on {name}>=" in in_one_step.stderr
+    checked([*compile_, "--output-file", installed])  # which keeps what its output holds already, as pip does
+    changed = [line for line in installed.read_text().splitlines() if "==" in line and line not in pins.splitlines()]
+    assert [line.partition("==")[0] for line in changed] == [name]
