@@ -14,7 +14,7 @@ from typing import Any, Final
 from airflow_provider_digitalhuman.api.charset import decoded_text
 from airflow_provider_digitalhuman.api.glossary import glossed
 from airflow_provider_digitalhuman.api.meanings import KNOWN_CODES
-from airflow_provider_digitalhuman.api.redact import excerpt, masked, redact_url
+from airflow_provider_digitalhuman.api.redact import excerpt, masked, masked_for_people, redact_url
 from airflow_provider_digitalhuman.api.response import URL_ALIASES, VOCABULARY
 from airflow_provider_digitalhuman.api.retry_after import retry_after_seconds
 from airflow_provider_digitalhuman.api.values import hex_md5
@@ -81,7 +81,7 @@ class Answer:
         """Return the body for people to read: characters that JSON has escaped are shown as themselves."""
         payload = self.json_object()
         text = self.decoded() if payload is None else json.dumps(payload, ensure_ascii=False)
-        return masked(_storable(text), self.secret)
+        return masked_for_people(_storable(text), self.secret)
 
     def storable_id(self, text: str) -> str:
         """Return an ID out of this answer as the reader keeps IDs: storable, and without the key."""
@@ -89,7 +89,7 @@ class Answer:
 
     def target(self) -> str:
         """Return where the answer redirects to, without the query string."""
-        return masked(redact_url(self.location or "nowhere"), self.secret)
+        return masked_for_people(redact_url(self.location or "nowhere"), self.secret)
 
 
 def _clean(value: Any, secret: str, name: str | None = None, depth: int = 0) -> Any:

@@ -21,7 +21,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HeaderParsingError, HTTPError
 from urllib3.util.response import assert_header_parsing
 
-from airflow_provider_digitalhuman.api.redact import excerpt, masked
+from airflow_provider_digitalhuman.api.redact import excerpt, masked_for_people
 from airflow_provider_digitalhuman.connection.monitor import Monitor
 from airflow_provider_digitalhuman.connection.route import Route
 
@@ -146,7 +146,7 @@ def describe(error: BaseException, secret: str = "") -> str:
     words = "" if isinstance(root, requests.RequestException) else str(root)
     # urllib3 writes "… with url: /path?signature"; what comes after that mark is not shown.
     words = words.partition(" with url:")[0]
-    words = excerpt(masked(words, secret))
+    words = excerpt(masked_for_people(words, secret))
     return f"{type(root).__name__}: {words}" if words else type(root).__name__
 
 

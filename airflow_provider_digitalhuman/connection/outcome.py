@@ -8,7 +8,7 @@ from typing import Final
 
 from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.reader import read_create, unknown_with_ids
-from airflow_provider_digitalhuman.api.redact import excerpt, masked
+from airflow_provider_digitalhuman.api.redact import excerpt, masked_for_people
 from airflow_provider_digitalhuman.api.request import VideoRequest
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.connection.monitor import RequestMonitor, TransportError
@@ -79,4 +79,4 @@ def _came(answer: Answer | None) -> str:
 
 def _shown(error: BaseException, monitor: RequestMonitor) -> str:
     text = f"{type(error).__name__}: {error}"
-    return excerpt(masked(text, monitor.secret))
+    return excerpt(masked_for_people(text, monitor.secret))

@@ -16,7 +16,7 @@ from airflow_provider_digitalhuman.api.answer import Answer
 from airflow_provider_digitalhuman.api.encoding import bounded, decoded
 from airflow_provider_digitalhuman.api.endpoints import LONGEST_IDLE, result_url
 from airflow_provider_digitalhuman.api.reader import read_query
-from airflow_provider_digitalhuman.api.redact import masked
+from airflow_provider_digitalhuman.api.redact import masked_for_people
 from airflow_provider_digitalhuman.api.response import VideoTask
 from airflow_provider_digitalhuman.connection.route import USER_AGENT, Route
 from airflow_provider_digitalhuman.connection.settings import ConnectionSettings
@@ -138,7 +138,7 @@ class QueryClient:
             text = f"no connection within {self.settings.connect_timeout:g} s"
         elif isinstance(error, TimeoutError):
             text = f"no whole answer within {self._longest:g} s"
-        return masked(f"{type(error).__name__}: {text}", self.settings.api_key)
+        return masked_for_people(f"{type(error).__name__}: {text}", self.settings.api_key)
 
 
 class _Response(aiohttp.ClientResponse):

@@ -1043,6 +1043,14 @@ def test_a_key_echoed_in_a_broken_answer(connect: Connect, serve: Serve, key: st
     assert key not in str(caught.value)
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 500 No\r\nContent-Length: 500\r\n\r\nBearer ", b"Bearer "])
+def test_echoed_key_that_breaks_off_is_not_shown(connect: Connect, serve: Serve, key: str, head: bytes) -> None:
+    server = serve(part(head + key[:-3].encode()))
+    with pytest.raises(SubmissionUnknownError, match=r"Bearer \*\*\*") as caught:
+        connect(server.url).create_video(REQUEST)
+    assert key[: len(key) // 2] not in str(caught.value)
+
+
 @pytest.mark.parametrize("key", ["video", "abc", "sandbox", "queued", "id"])
 def test_a_short_key_does_not_spoil_the_answer(connect: Connect, serve: Serve, key: str) -> None:
     content = {"id": "abc", "object": "video", "status": "completed", "video_url": "http://127.0.0.1/sandbox/abc.mp4"}
