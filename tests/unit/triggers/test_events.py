@@ -127,3 +127,20 @@ def test_event_that_is_not_understood_is_not_vendors_own_word(event: Any) -> Non
     with pytest.raises(DigitalHumanError) as caught:
         task_of(event)
     assert not ended_by_vendor(caught.value)
+
+
+@pytest.mark.parametrize("waited_for", ["v1", " v1 ", ""])
+def test_event_about_video_that_was_waited_for_is_taken(waited_for: str) -> None:
+    assert task_of(carried(Done(VIDEO)), waited_for) == VIDEO
+
+
+@pytest.mark.parametrize("end", [Done(VIDEO), Failed(VideoFailedError("It failed.", FAILED))])
+def test_event_about_another_video_is_not_understood(end: Done | Failed) -> None:
+    with pytest.raises(DigitalHumanError, match="cannot be understood") as caught:
+        task_of(carried(end), "v2")
+    assert type(caught.value) is DigitalHumanError
+
+
+def test_failure_without_video_task_is_no_other_video() -> None:
+    with pytest.raises(WaitTimeoutError, match="Too late"):
+        task_of(carried(Failed(WaitTimeoutError("Too late."))), "v2")
