@@ -1,16 +1,14 @@
 """What a person reads in the log of a task that may not submit: short lines, what to do first."""
 
 import re
-import textwrap
 from collections.abc import Iterator
 
 from airflow_provider_digitalhuman.ledger.address import TaskAddress
 from airflow_provider_digitalhuman.ledger.decision import OUTCOME_UNKNOWN
 from airflow_provider_digitalhuman.ledger.record import SubmissionRecord
 from airflow_provider_digitalhuman.support.compat import LEDGER_OPTIONS
+from airflow_provider_digitalhuman.support.log_lines import short_lines
 
-LINE_LENGTH = 100
-"""Airflow's log view does not wrap lines."""
 _INDENT = "    "
 
 
@@ -28,14 +26,18 @@ def explain_unknown(
         adopt = address.command("adopt", record.possible_id or "VIDEO_TASK_ID", LEDGER_OPTIONS)
         yield f"{look}."
         yield "If it is there, go on with it:"
-        yield _INDENT + adopt
+        yield adopt
         yield "If it is not there after five minutes, let the next try submit:"
-        yield _INDENT + address.command("release", options=LEDGER_OPTIONS)
+        yield address.command("release", options=LEDGER_OPTIONS)
+        listing = " ".join(["digitalhuman-ledger list", *LEDGER_OPTIONS])
+        yield f"Both commands are also in the output of: {listing}"
         yield "Clearing the task without one of the two submits nothing (docs/ledger.md)."
     else:
-        yield f"{look}, before you clear this task: that submits again."
+        yield f"{look},"
+        yield "before you clear this task: that submits again."
     yield f"What happened: {OUTCOME_UNKNOWN}."
-    yield from _wrapped(record.detail or f"The process of try {record.try_number} ended during the POST.")
+    detail = record.detail or f"The process of try {record.try_number} ended during the POST."
+    yield from short_lines(detail, _INDENT)
     yield f"Try {record.try_number} sent it at {record.sent_at}:"
     yield from _parts(record.sent)
     if record.try_number != try_number:
@@ -51,19 +53,13 @@ def explain_change(record: SubmissionRecord, address: TaskAddress, *, why: str, 
     """
     yield "What to do: to make, and pay for, the video of the present request, clear the task."
     yield "To go on with the video that is paid for:"
-    yield _INDENT + address.command("adopt", record.video_task_id or "", LEDGER_OPTIONS)
+    yield address.command("adopt", record.video_task_id or "", LEDGER_OPTIONS)
     yield "What happened: nothing is submitted, and no video is returned."
-    yield from _wrapped(f"{why[:1].upper()}{why[1:]}.")
+    yield from short_lines(f"{why[:1].upper()}{why[1:]}.", _INDENT)
     yield f"Paid for: video task {record.video_task_id}. Try {record.try_number} sent it at {record.sent_at}:"
     yield from _parts(record.sent)
     yield "Asked for now:"
     yield from _parts(asked)
-
-
-def _wrapped(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        for piece in textwrap.wrap(line, LINE_LENGTH, break_long_words=False, break_on_hyphens=False):
-            yield _INDENT + piece
 
 
 def _parts(sent: str) -> Iterator[str]:
