@@ -20,6 +20,7 @@ from tests.chaos.environment import ROOT, running_environment
 from tests.chaos.evidence import ABSENT
 from tests.chaos.invariants import Verdict
 from tests.chaos.plan import NOTHING_BY_CHANCE
+from tests.chaos.postgres import binaries
 from tests.chaos.runner import run_cases
 from tests.chaos.upgrades import OLD_SERIES, upgrades
 from tools.airflow_cluster import exit_on_signals
@@ -95,13 +96,15 @@ def python_of(series: str) -> Path:
 def _upgrades(series: Sequence[str]) -> int:
     verdicts: list[Verdict] = []
     started = time.monotonic()
+    for one in (*series, "3.3"):
+        _install_drivers(python_of(one))
     for verdict in upgrades(series, {one: python_of(one) for one in series}, python_of("3.3")):
         verdicts.append(verdict)
         print(f"{verdict.case.name}: {verdict.violations or 'ok'}", flush=True)
     table = report.rows(verdicts)
     print(f"\n{report.on_terminal(table)}\n{time.monotonic() - started:.0f} s", flush=True)
     if tuple(series) == OLD_SERIES:
-        report.write_upgrades(table, time.monotonic() - started)
+        report.write_upgrades("PostgreSQL" if binaries() else "SQLite", table, time.monotonic() - started)
     return 1 if any(verdict.violations for verdict in verdicts) else 0
 
 

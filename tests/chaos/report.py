@@ -120,9 +120,9 @@ def write(series: str, airflow_version: str, database: str, table: Sequence[Row]
     _write_section(f"Airflow {series}", how, table, "" if series == "3.3" else _LIMITS)
 
 
-def write_upgrades(table: Sequence[Row], seconds: float) -> None:
+def write_upgrades(database: str, table: Sequence[Row], seconds: float) -> None:
     """Put the table of the upgrades into RESULTS.md."""
-    how = f"SQLite, the old Airflow killed, `airflow db migrate` with the new one, {seconds / 60:.0f} minutes."
+    how = f"{database}, the old Airflow killed, `airflow db migrate` with the new one, {seconds / 60:.0f} minutes."
     _write_section("Upgrades to Airflow 3.3", how, table)
 
 

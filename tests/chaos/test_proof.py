@@ -222,7 +222,7 @@ def test_results_of_one_airflow_take_the_place_of_its_last_ones_only(
 ) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path / "RESULTS.md")
     table = report.rows([faultless(case) for case in list(CASES.values())[:2]])
-    report.write_upgrades(table, 60)
+    report.write_upgrades("SQLite", table, 60)
     report.write("2.11", "2.11.2", "SQLite", table, 60)
     report.write("3.3", "3.3.1", "SQLite", table, 60)
     report.write("3.3", "3.3.2", "PostgreSQL", table, 60)

@@ -19,6 +19,7 @@ from tests.chaos.cases.expected import ONE_VIDEO, PAID_AND_UNKNOWN
 from tests.chaos.environment import DAGS, ROOT, Environment, connections, settings, sqlite_with_lock_timeout
 from tests.chaos.invariants import Verdict, name_of
 from tests.chaos.plan import CREATE, DEFERRED, Case, Expected, Range, Video, always
+from tests.chaos.postgres import Postgres, binaries, running_postgres
 from tests.chaos.runner import begin, keys_of, observe, read_variable, run_id_of, times_injected, wait
 from tools.airflow_cluster import AirflowCluster
 
@@ -79,17 +80,18 @@ def _upgrade(verdicts: Sequence[Verdict], old: Path, provider: Path, new: Path) 
     started = time.time()
     with (
         tempfile.TemporaryDirectory(prefix="upgrade-", ignore_cleanup_errors=True) as folder,
+        _database(Path(folder)) as database,
         running_sandbox(processing_seconds=1) as sandbox,
     ):
         home, signals = Path(folder) / "airflow", Path(folder) / "signals"
         signals.mkdir()
         # What a real deployment keeps over an upgrade: what encrypts its Variables.
         key = {"AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}
-        with _environment(home, signals, sandbox, old, provider, key) as environment:
+        with _environment(home, signals, sandbox, old, provider, key, database) as environment:
             faults = _leave_under_way(environment, [verdict.case for verdict in verdicts])
             environment.airflow.kill_all()
         (home / "airflow.cfg").unlink(missing_ok=True)  # written by the old Airflow, with its own defaults
-        with _environment(home, signals, sandbox, new, ROOT, key) as environment:
+        with _environment(home, signals, sandbox, new, ROOT, key, database) as environment:
             wait(environment, verdicts)
             ledger, injected = sandbox.ledger(), times_injected(environment, faults)
             for verdict in verdicts:
@@ -99,12 +101,35 @@ def _upgrade(verdicts: Sequence[Verdict], old: Path, provider: Path, new: Path) 
 
 
 @contextlib.contextmanager
+def _database(folder: Path) -> Iterator[Postgres | None]:
+    """PostgreSQL, as deployments use it; None, for SQLite, where there is none.
+
+    On SQLite the migration from 3.2 to 3.3 deletes the task instances that are deferred (seen on 3.2.2 and 3.3.2).
+    """
+    programs = binaries()
+    if programs is None:
+        yield None
+        return
+    with running_postgres(folder / "postgres", programs) as database:
+        yield database
+
+
+@contextlib.contextmanager
 def _environment(
-    home: Path, signals: Path, sandbox: SandboxClient, python: Path, provider: Path, key: Mapping[str, str]
+    home: Path,
+    signals: Path,
+    sandbox: SandboxClient,
+    python: Path,
+    provider: Path,
+    key: Mapping[str, str],
+    database: Postgres | None,
 ) -> Iterator[Environment]:
-    env = {**settings(signals, provider), **connections(sandbox), **sqlite_with_lock_timeout(home), **key}
-    with AirflowCluster(home, DAGS, env, python=python) as airflow:
-        yield Environment(airflow, sandbox, signals, None, None)
+    env = {**settings(signals, provider), **connections(sandbox), **key}
+    if database is None:
+        env |= sqlite_with_lock_timeout(home)
+    url = database.url if database else "sqlite"
+    with AirflowCluster(home, DAGS, env, python=python, database=url) as airflow:
+        yield Environment(airflow, sandbox, signals, database, None)
 
 
 def _leave_under_way(environment: Environment, started: Sequence[Case]) -> dict[str, list[int]]:
