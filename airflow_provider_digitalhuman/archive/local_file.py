@@ -1,5 +1,6 @@
 """A local file: a hidden temporary name in the same folder, fsync, and a link or rename."""
 
+import errno
 import fcntl
 import glob
 import os
@@ -35,7 +36,10 @@ class LocalSink(Sink):
 
     def _open(self) -> None:
         folder = self._target.parent
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # although its parents are there by now: such as /proc makes no folders
+            raise PermissionError(errno.EPERM, "no folder can be made there", str(folder)) from error
         temporary = folder / temporary_name(self._target.name)
         self._descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         self._temporary = temporary

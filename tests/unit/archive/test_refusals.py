@@ -262,9 +262,10 @@ def test_folder_behind_a_dangling_link_ends_retries(server, tmp_path):
         run(Api(server), tmp_path / "gone")
 
 
-def test_read_only_file_system_ends_retries(server):
+@pytest.mark.parametrize("place", ["/sys/kernel", "/proc/nowhere/below"])
+def test_read_only_file_system_ends_retries(server, place):
     with pytest.raises(DownloadRefusedError, match=r"could not be read or written.*make this one writable"):
-        run(Api(server), "/sys/kernel")  # neither root can write there
+        run(Api(server), place)  # neither root can write there
 
 
 @pytest.mark.parametrize("name", ["视" * 80 + ".mp4", "é" * 125 + ".mp4", "x" * 250 + ".mp4"], ids=["3", "2", "1"])
