@@ -189,7 +189,7 @@ def _task_object(payload: Mapping[str, Any] | None) -> Mapping[str, Any]:
 def _task_id(task: Mapping[str, Any]) -> str | None:
     value = task.get("id")
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value) if abs(value) < 10**40 else None
+        return str(value)
     return value if isinstance(value, str) and value.strip() else None
 
 
@@ -222,8 +222,8 @@ def _error_code(payload: Mapping[str, Any] | None) -> str | None:
         code = error.get("code")
     if isinstance(code, bool) or not isinstance(code, int | str):
         return None
-    text = str(code).strip() if isinstance(code, str) or abs(code) < 10**40 else None
-    return None if text is None or text in NO_ERROR else text
+    text = str(code).strip()
+    return None if text in NO_ERROR else text
 
 
 def _to_task(

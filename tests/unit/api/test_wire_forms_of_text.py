@@ -215,5 +215,36 @@ def test_long_answer_is_read_and_kept_in_part(size: int) -> None:
     assert len(json.dumps([failed.to_dict(), dict(failed.raw)])) < 2000
 
 
+def test_long_answer_keeps_each_known_field() -> None:
+    known = {"id": ID, "object": "video", "created": 1767225600, "model": "m", "status": "processing", "md5": "a" * 32}
+    known |= {"video_url": "https://cdn.example.com/v.mp4", "error": "none", "progress": 50, "amount": 1.5}
+    known |= {"actualDuration": 12.5, "videoUrl": "https://cdn.example.com/w.mp4"}
+    known |= {"result_url": "https://cdn.example.com/x.mp4", "resultUrl": "https://cdn.example.com/y.mp4"}
+    inner = {**known, "x": "x" * LONGEST_KEPT}
+    assert dict(read_query(answer_of(inner), ID).raw) == known
+    assert dict(read_create(answer_of({"id": "outer", "data": inner})).raw) == {**known, "id_outside_data": "outer"}
+
+
+def test_answer_is_kept_whole_up_to_its_limit() -> None:
+    content = {"id": ID, "status": "processing", "x": ""}
+    content["x"] = "x" * (LONGEST_KEPT - len(json.dumps(content)))
+    assert dict(read_query(answer_of(content), ID).raw) == content
+    content["x"] += "x"
+    assert "x" not in read_query(answer_of(content), ID).raw
+
+
+@pytest.mark.parametrize(("characters", "kept"), [(4096, True), (4097, False)])
+def test_known_field_of_long_answer_is_kept_up_to_its_limit(characters: int, kept: bool) -> None:
+    content = {"id": ID, "status": "processing", "progress": "p" * (characters - 2), "x": "x" * LONGEST_KEPT}
+    assert ("progress" in read_query(answer_of(content), ID).raw) is kept
+
+
+@pytest.mark.parametrize("number", [7, 2**63, 10**40])
+def test_whole_number_of_any_length_is_an_id_and_an_error_code(number: int) -> None:
+    assert read_create(answer_of({"id": number})).id == str(number)
+    with pytest.raises(RequestRefusedError):
+        read_create(answer_of({"code": number, "msg": "no"}))
+
+
 def answer_of(content: Any) -> Answer:
     return Answer(200, json.dumps(content).encode())
