@@ -41,7 +41,7 @@ def task_ids(answer: Answer, status_words: Set[str], any_id: bool) -> tuple[str,
     """
     payload = _payload(answer)
     if payload is None:  # no JSON: which object an ID belongs to is not known
-        named = ("id",) if any_id or _has_status(answer, status_words) else ()
+        named = ("id",) if any_id or has_status(answer, status_words) else ()
         return _distinct(_found(answer, (*_OTHER_NAMES, *named)), _in_head(answer))
     with_status = [
         value
@@ -207,7 +207,8 @@ def _id_text(answer: Answer, value: Any) -> str:
     return text if text.strip() else ""
 
 
-def _has_status(answer: Answer, status_words: Set[str]) -> bool:
+def has_status(answer: Answer, status_words: Set[str]) -> bool:
+    """Return whether a ``status`` in ``answer``, at any depth, is one of these words."""
     pattern = rf'(?i)"status"\s*:\s*"\s*(?:{"|".join(status_words)})\s*"'
     return any(re.search(pattern, text) for text in _texts(answer))
 

@@ -20,7 +20,7 @@ from airflow_provider_digitalhuman.api.meanings import (
     http_on_create,
     http_on_query,
 )
-from airflow_provider_digitalhuman.api.possible_ids import holds_data, may_name_task, possible_ids, task_ids
+from airflow_provider_digitalhuman.api.possible_ids import has_status, holds_data, may_name_task, possible_ids, task_ids
 from airflow_provider_digitalhuman.api.redact import excerpt
 from airflow_provider_digitalhuman.api.response import FAILED, URL_ALIASES, VOCABULARY, TaskStatus, VideoTask
 from airflow_provider_digitalhuman.api.values import error_of, md5_of, moment_of, text_of
@@ -69,6 +69,8 @@ def read_create(answer: Answer, sent_video_url: str | None = None) -> VideoTask:
     # An id alone can be the request's, as some gateways put it into an error; but a rate limit allows another POST.
     if named := task_ids(answer, VOCABULARY, any_id=meaning is OnCreate.RATE_LIMIT):
         raise _unknown(answer, f"it names a video task ({named[0]}) although it is no acceptance", *named)
+    if has_status(answer, VOCABULARY - FAILED):
+        raise _unknown(answer, "it gives the status of a video task, which may be an accepted one")
     if may_name_task(answer):
         raise _unknown(answer, "it may name a video task in a form that cannot be read", *possible_ids(answer))
     if code is not None and holds_data(answer):

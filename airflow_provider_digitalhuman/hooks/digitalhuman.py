@@ -317,7 +317,7 @@ def _judge_test_answer(answer: Answer) -> tuple[bool, str]:
     except VideoTaskNotFoundError:
         if answer.http_status == 200:
             return True, "The API answered and did not refuse the key. Whether the account can pay is not known."
-        return False, f"A server answered, but knows no such path ({answer.describe()}): the Base URL seems wrong."
+        return False, f"A server answered, but has no such path ({answer.describe()}): the Base URL seems wrong."
     except DigitalHumanError:
         pass
     return False, f"A server is there, but its answer proves no more than that ({answer.describe()})."

@@ -57,8 +57,8 @@ class Wait:
     :param message: a line for the log; most of the time there is none.
     :param status_change: True where the message is about a new status or a new kind of error; False where it only says
         that the video is still waited for.
-    :param tentative: True where answers are counted (a refused key, an unknown ID, a missing URL): whoever
-        does not keep the :class:`VideoWait` until the next query would count from one again.
+    :param tentative: True where answers are counted (a refused key, an unknown ID, a missing URL).
+        The count starts again from one where the :class:`VideoWait` is not kept until the next query.
     """
 
     seconds: float

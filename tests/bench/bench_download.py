@@ -51,7 +51,7 @@ class Run:
 
 
 def serve(size: int, rate: float) -> None:
-    """Send a file of zeros to whoever asks, ``rate`` MiB a second at most (0: no limit); prints the port."""
+    """Send a file of zeros to each client, ``rate`` MiB a second at most (0: no limit); prints the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:

@@ -114,6 +114,17 @@ def test_f9_with_a_header_that_makes_no_sense(connect: Connect, serve: Serve, wa
     assert 0.5 <= waits[0] <= 10
 
 
+@pytest.mark.parametrize("body", ['{"status":"queued"}', '{"data":{"status":"processing"}}', '{"status":"completed"'])
+def test_hook_sends_no_second_post_after_rate_limit_with_status_of_task(
+    connect: Connect, serve: Serve, waits: list[float], body: str
+) -> None:
+    server = serve(answering(http_answer(429, body), QUEUED))
+    with pytest.raises(SubmissionUnknownError):
+        connect(server.url).create_video(REQUEST, Ledger())
+    assert server.posts == 1
+    assert waits == []
+
+
 @pytest.mark.parametrize(
     "answer",
     [
