@@ -69,7 +69,7 @@ def read_create(answer: Answer, sent_video_url: str | None = None) -> VideoTask:
     # An id alone can be the request's, as some gateways put it into an error; but a rate limit allows another POST.
     if named := task_ids(answer, VOCABULARY, any_id=meaning is OnCreate.RATE_LIMIT):
         raise _unknown(answer, f"it names a video task ({named[0]}) although it is no acceptance", *named)
-    if has_status(answer, VOCABULARY - FAILED):
+    if meaning is not OnCreate.UNKNOWN and has_status(answer, VOCABULARY - FAILED):
         raise _unknown(answer, "it gives the status of a video task, which may be an accepted one")
     if may_name_task(answer):
         raise _unknown(answer, "it may name a video task in a form that cannot be read", *possible_ids(answer))
